@@ -16,7 +16,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -175,22 +175,30 @@ class GitServer(socketserver.ThreadingTCPServer):
     Args:
         directory: an empty one.
         address: where it listens.
+        port: there; 0: any.
+        hosts: the names of its certificate.
     """
 
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        hosts: Sequence[str] = (HOST, OTHER_HOST),
+    ) -> None:
         self.root = directory / "repositories"
         self.root.mkdir(parents=True)
         self.behaviors: dict[str, Behavior] = {}
         """Functions that answer instead of http-backend, by the beginning of the path."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        self.ca_file, certificate = _certificates(directory)
+        self.ca_file, certificate = _certificates(directory, hosts)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(certificate)
-        super().__init__((address, 0), Handler)
+        super().__init__((address, port), Handler)
         self.port = int(self.server_address[1])
         self.place = f"{HOST}:{self.port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -241,10 +249,10 @@ class Names:
                 connection.sendall(json.dumps({"addresses": found, "own": []}).encode())
 
 
-def _certificates(directory: Path) -> tuple[Path, Path]:
+def _certificates(directory: Path, hosts: Sequence[str]) -> tuple[Path, Path]:
     """Make a certificate authority, and the certificate and key of a server in one file."""
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName(each) for each in (HOST, OTHER_HOST)]
+    names = [x509.DNSName(each) for each in hosts]
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     authority, own = (
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Test CA", HOST)

@@ -242,6 +242,11 @@ def _contradictions(valid: dict[str, Any]) -> dict[str, str]:
     named = valid["repo"].ref if "repo" in valid else ""
     if named and valid.get("ref") and valid["ref"] != named:
         problems["ref"] = f"expected nothing, or {named}, which the repository's address names"
+    if "repo" in valid and valid["repo"].doi:
+        if valid.get("ref") and not repository.is_commit(valid["ref"]):
+            problems["ref"] = "expected nothing: a DOI has no branches and tags"
+        if valid.get("private"):
+            problems["private"] = "expected nothing: only what everybody may read has a DOI here"
     if valid.get("path") and valid.get("urlpath"):
         problems["urlpath"] = "expected a file or a page, found both"
     if valid.get("share") and not valid.get("name", "-"):

@@ -156,11 +156,18 @@ def on_other_hubs(form: Form, hubs: Mapping[str, str]) -> dict[str, str]:
     return {title: form.url(address) for title, address in hubs.items()}
 
 
+_KINDS = {"10.5281/zenodo.": "zenodo", "10.6084/m9.figshare.": "figshare"}
+"""Names of archives in links of Binder, by the beginning of their DOIs."""
+
+
 def on_public_binder(repository: Repository, path: str = "", page: str = "") -> str:
     """Return the link that launches a repository at mybinder.org."""
     host, _, place = repository.place.partition("/")
     ref = quote(repository.ref or "HEAD")
-    if host == GITHUB or (host == GIST and "/" in place):
+    if repository.doi:
+        kinds = (kind for start, kind in _KINDS.items() if repository.doi.startswith(start))
+        spec = f"{next(kinds, 'dataverse')}/{quote(repository.doi)}/"
+    elif host == GITHUB or (host == GIST and "/" in place):
         spec = f"{'gh' if host == GITHUB else 'gist'}/{quote(place)}/{ref}"
     elif host == GITLAB:
         spec = f"gl/{quote(place, safe='')}/{ref}"
@@ -220,9 +227,17 @@ def on_own_computer(
             commands.append("uv pip install --requirement pyproject.toml")
         run = "uv run --no-project --with jupyterlab jupyter lab {path}"
         commands = [f"uv venv{version}", *commands, run]
-    return [
+    fetched = [
         f"git clone -- {shlex.quote(repository.url)} {name}",
         f"git -C {name} checkout --detach {commit}",
+    ]
+    if repository.doi:
+        fetched = [
+            f"mkdir {name}",
+            f"# Download the files of {repository.url} to it, and unpack them",
+        ]
+    return [
+        *fetched,
         f"cd {name}/{directory}".rstrip("/"),
         *(command.format(**words) for command in commands),
     ]

@@ -1,8 +1,11 @@
-"""A git repository as people name it: an address, or a short form of Binder's links.
+"""A repository as people name it: an address, a DOI, or a short form of Binder's links.
 
 The short forms are those of BinderHub (its documentation, "Repository providers"). An address
 that is returned is safe as an argument of git after "--", and has one spelling, so that it can be
 compared. Whether the host's addresses may be connected to is decided in `address`.
+
+A DOI, a name of something published, is the repository https://doi.org/10.…: a record of an
+archive, whose files are downloaded.
 """
 
 from __future__ import annotations
@@ -36,18 +39,27 @@ _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+#=@-]*")
 _NO_REF = re.compile(r"\.\.|//|/\.|\./|[./]$|\.lock(?:/|$)")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SSH = re.compile(r"(?:ssh://|git\+ssh://|[\w.-]+@[\w.-]+:).*")
-_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?10\.\d{4,9}/.+", re.IGNORECASE)
-_ARCHIVES = {
-    **{"zenodo": "Zenodo", "figshare": "Figshare", "dataverse": "Dataverse"},
-    **{"hydroshare": "HydroShare", "ckan": "CKAN"},
-}
+_DOI = re.compile(
+    r"(?:https?://(?:(?:dx|www)\.)?doi\.org/|https?://(?:www\.)?zenodo\.org/doi/|doi:\s*)?(10\..*)",
+    re.IGNORECASE,
+)
+# Of the characters that a DOI may have, those that the archives use which `providers` knows.
+_NAME = re.compile(r"10\.[0-9]{4,9}(?:\.[0-9]{1,9})*(?:/[a-z0-9._()-]*[a-z0-9_()-]){1,5}")
+_ZENODO = re.compile(r"https?://(?:www\.)?zenodo\.org/records?/([0-9]{1,12})(?:[/?#].*)?")
+_ARCHIVES = ("zenodo", "figshare", "dataverse")
+_OTHER_ARCHIVES = {"hydroshare": "HydroShare", "ckan": "CKAN"}
 _SHORT = {
     "gh": "gh/ORGANIZATION/REPOSITORY/REF",
     "gl": "gl/GROUP%2FREPOSITORY/REF",
     "gist": "gist/USER/ID",
     "git": "git/ADDRESS/REF, with the address as https%3A%2F%2F…",
 }
-_EXPECTED = "expected the address of a git repository, such as https://github.com/ORG/REPOSITORY"
+_EXPECTED = (
+    "expected the address of a git repository, such as https://github.com/ORG/REPOSITORY, or a DOI"
+)
+_RESOLVER = "https://doi.org/"
+_SUCH_AS = "expected a DOI such as 10.5281/zenodo.3242074"
+_LONGEST_WEB_ADDRESS = 4000
 
 
 @dataclass(frozen=True)
@@ -78,11 +90,11 @@ class Policy:
         Args:
             place: its HOST/PATH, without ".git" at the end.
         """
+        return not self.bans(place) and (not self.allowed or _matches(place, self.allowed))
 
-        def matches(patterns: tuple[str, ...]) -> bool:
-            return any(fnmatchcase(place.lower(), each.lower()) for each in patterns)
-
-        return not matches(self.banned) and (not self.allowed or matches(self.allowed))
+    def bans(self, place: str) -> bool:
+        """Return whether nothing may come from a HOST/PATH."""
+        return _matches(place, self.banned)
 
 
 @dataclass(frozen=True)
@@ -98,6 +110,11 @@ class Repository:
     def place(self) -> str:
         """HOST/PATH, as patterns of `Policy` have it."""
         return unquote(self.url.partition("://")[2].removesuffix(".git"))
+
+    @property
+    def doi(self) -> str:
+        """The DOI that it is named by; "": it is a git repository."""
+        return self.url.removeprefix(_RESOLVER) if self.url.startswith(_RESOLVER) else ""
 
     @property
     def name(self) -> str:
@@ -118,17 +135,44 @@ def parse(text: str, policy: Policy) -> Repository:
     kind, _, rest = text.rstrip("/").partition("/")
     if kind in _SHORT and rest:
         url, ref = _expanded(kind, rest)
-    elif kind in _ARCHIVES or _DOI.fullmatch(text):
-        where = _ARCHIVES.get(kind, "archives with DOIs")
+    elif kind in _OTHER_ARCHIVES and rest:
         raise LittlestHubError(
-            f"{_shown(text)}: repositories of {where} are not supported yet; {_EXPECTED}"
+            f"{_shown(text)}: records of {_OTHER_ARCHIVES[kind]} are not supported; {_SUCH_AS}"
         )
+    elif kind in _ARCHIVES and rest:
+        url, ref = unquote(rest), ""
     else:
         url, ref = text, ""
-    repository = Repository(_canonical(url, policy), ref_of(ref))
+    is_short_doi = kind in _ARCHIVES and bool(rest)
+    found = _of_doi(url) or (_RESOLVER if is_short_doi else _canonical(url, policy))
+    if found.startswith(_RESOLVER):
+        # Another spelling of the same: with a port, or with percent signs.
+        found = _checked_doi(unquote(found.removeprefix(_RESOLVER)), text)
+    repository = Repository(found, ref_of(ref))
     if not policy.permits(repository.place):
         raise LittlestHubError(f"{repository.url}: this hub does not launch this repository")
     return repository
+
+
+def web_address(url: str, policy: Policy) -> str:
+    """Return an address from which files of a record come, if a program may connect to it.
+
+    Raises:
+        LittlestHubError: it may not, or it is none.
+    """
+    parts = _ADDRESS.fullmatch(url)
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if not parts or not is_plain or len(url) > _LONGEST_WEB_ADDRESS:
+        raise LittlestHubError(f"{_shown(url)} is no address of a file; expected https://HOST/PATH")
+    if parts[1] != "https":
+        raise LittlestHubError(f"{_shown(url)}: expected https://, found http://")
+    host, port = parts[2].lower(), parts[3] or _PORTS["https"]
+    authority = host if port == _PORTS["https"] else f"{host}:{port}"
+    if authority not in (each.lower() for each in policy.hosts):
+        _check_host(host, authority)
+    if policy.bans(f"{authority}/{unquote(parts[4].partition('?')[0])}"):
+        raise LittlestHubError(f"{_shown(url)}: this hub launches nothing from there")
+    return f"https://{authority}/{parts[4]}"
 
 
 def ref_of(text: str) -> str:
@@ -170,6 +214,30 @@ def path_of(text: str) -> str:
             f"{_shown(text)} is no path in the repository; expected such as week1/start.ipynb"
         )
     return path
+
+
+def _matches(place: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(place.lower(), each.lower()) for each in patterns)
+
+
+def _of_doi(text: str) -> str:
+    """Return the address at doi.org of what somebody has typed; "": it is no DOI."""
+    if found := _ZENODO.fullmatch(text):
+        return f"{_RESOLVER}10.5281/zenodo.{found[1]}"
+    found = _DOI.fullmatch(text)
+    return f"{_RESOLVER}{found[1]}" if found and "/" in found[1] else ""
+
+
+def _checked_doi(doi: str, text: str) -> str:
+    """Return the address of a DOI in its one spelling: upper and lower case are the same.
+
+    Raises:
+        LittlestHubError: it is none, or none of an archive that can be launched.
+    """
+    found = doi.strip().rstrip("/").lower()
+    if not _NAME.fullmatch(found):
+        raise LittlestHubError(f"{_shown(text)}: {_SUCH_AS}")
+    return f"{_RESOLVER}{found}"
 
 
 def _expanded(kind: str, rest: str) -> tuple[str, str]:

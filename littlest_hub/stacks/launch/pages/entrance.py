@@ -384,7 +384,10 @@ def _with(form: Form, path: str, **changes: str) -> str:
 
 
 _LABELS = {
-    "repo": ("Repository", "Its address, or a short form of Binder: gh/ORGANIZATION/NAME/BRANCH"),
+    "repo": (
+        "Repository",
+        "Its address, a DOI, or a short form of Binder: gh/ORGANIZATION/NAME/BRANCH",
+    ),
     "ref": ("Branch, tag or commit", "Empty: the branch that the repository itself chooses"),
     "path": ("File that opens", "Such as week1/start.ipynb. Empty: JupyterLab without a file"),
     "urlpath": ("Page that opens instead", "Such as voila/render/a.ipynb"),

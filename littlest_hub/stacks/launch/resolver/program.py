@@ -90,11 +90,12 @@ def _as_json(wanted: request.Request, found: Resolved) -> dict[str, Any]:
         "ref": found.choice.ref,
         "commit": found.choice.commit,
         "is_reachable": found.choice.is_reachable,
-        "date": _date(found.source.date),
+        "date": _date(found.source.date) if found.source.date else "",
         "directory": found.directory.name,
         "files": len(found.source.files),
         "size_bytes": found.source.size_bytes,
         "left_out": [asdict(each) for each in found.source.left_out],
+        "published": asdict(found.source.published) if found.source.published else None,
         "environment": asdict(found.environment),
     }
 

@@ -38,6 +38,8 @@ def parse(data: bytes, policy: Policy) -> Request:
     found = _texts(data)
     named = repository.parse(found.get("repository", ""), policy)
     ref = repository.ref_of(found.get("ref", "")) or named.ref
+    if named.doi and ref and not repository.is_commit(ref):
+        raise LittlestHubError(f"{named.doi} has no branches; expected no ref")
     user, password = found.get("user", ""), found.get("password", "")
     # RFC 7617, 2: a name contains no colon, and neither contains control characters.
     is_valid = (user + password).isprintable() and ":" not in user
@@ -48,6 +50,8 @@ def parse(data: bytes, policy: Policy) -> Request:
     # Files that somebody's password has opened are never those that others find.
     if not _OWNER.fullmatch(owner) or (credentials and not owner):
         raise LittlestHubError("expected whose name and password these are")
+    if named.doi and owner:
+        raise LittlestHubError(f"{named.doi}: records that are not for everybody are not launched")
     return Request(Repository(named.url, ref), credentials, owner)
 
 

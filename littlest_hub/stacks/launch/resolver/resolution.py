@@ -20,11 +20,13 @@ from littlest_hub.stacks.launch.resolver.limits import (
     TooMuchError,
     in_megabytes,
 )
+from littlest_hub.stacks.launch.resolver.publication import Publication
 from littlest_hub.stacks.launch.resolver.reference import Choice, choose
 from littlest_hub.stacks.launch.resolver.remote import Remote
 from littlest_hub.stacks.launch.resolver.request import Request
 from littlest_hub.stacks.launch.resolver.settings import Settings
 from littlest_hub.stacks.launch.resolver.sources import Source, Sources
+from littlest_hub.stacks.launch.resolver.web import Web
 from littlest_hub.system.git import Objects
 
 Report = Callable[[str], None]
@@ -79,20 +81,31 @@ class Resolver:
         deadline = Deadline(self._limits.seconds, self._limits.silence_s)
         self._report("looking for the repository")
         connections = Connections(self._addresses, self._settings.ca_file, deadline)
+        if request.repository.doi:
+            web = Web(connections, self._settings.policy)
+            places = (self._sources, self._work)
+            publication = Publication(web, self._settings, *places, deadline, self._report)
+            source = publication.source(request.repository)
+            return self._read(request, request.repository, Choice(source.commit), source)
         policy, credentials = self._settings.policy, request.credentials
         remote = Remote(request.repository, policy, connections, self._limits, credentials)
         choice = self._chosen(remote, request, deadline)
         # The server looks for its files by the address that was asked for, even if that has moved.
         url = request.repository.url
-        source = self._sources.find(url, choice.commit, request.owner)
-        if source is None:
-            source = self._fetched(remote, choice, request, deadline)
-        directory = self._sources.place(url, choice.commit, request.owner)
+        known = self._sources.find(url, choice.commit, request.owner)
+        source = known or self._fetched(remote, choice, request, deadline)
+        return self._read(request, remote.repository, choice, source)
+
+    def _read(
+        self, request: Request, repository: Repository, choice: Choice, source: Source
+    ) -> Resolved:
+        """Return files with the environment that they ask for."""
+        directory = self._sources.place(request.repository.url, choice.commit, request.owner)
         self._report("reading the environment's files")
         read = _Reader(directory / "files")
         channels = Channels(self._settings.channels)
         found = environment(source.files, read, self._settings.pythons, channels)
-        return Resolved(remote.repository, choice, source, directory, found)
+        return Resolved(repository, choice, source, directory, found)
 
     def _addresses(self, host: str) -> tuple[str, ...]:
         found, own = lookup.ask(host, self._names)
@@ -131,7 +144,9 @@ class Resolver:
         date = objects.commit_date(commit)
         self._report("unpacking")
         with self._sources.new() as partial:
-            written = tree.write(objects, commit, partial / "files", self._limits)
+            written = tree.write(
+                objects.entries(commit), objects.contents, partial / "files", self._limits
+            )
             source = Source(
                 url=request.repository.url,
                 commit=commit,

@@ -33,6 +33,10 @@ class Settings:
     that of the release, which runs this program too."""
     channels: dict[str, str] = field(default_factory=lambda: {**Channels().addresses})
     """Channels of conda that may be used, as in `Channels`; the same as for builds."""
+    services: dict[str, str] = field(
+        default_factory=lambda: {"doi": "https://doi.org", "figshare": "https://api.figshare.com"}
+    )
+    """Addresses of what says where a DOI leads, and of the API of figshare."""
     private: bool = True
     """Whether people may use names and passwords of their own."""
     limits: Limits = field(default_factory=Limits)
@@ -40,6 +44,10 @@ class Settings:
     def __post_init__(self) -> None:
         address.networks(self.networks)
         Channels(self.channels)
+        for name in ("doi", "figshare"):
+            found = self.services.get(name, "")
+            if not found.startswith("https://") or found.endswith("/"):
+                raise LittlestHubError(f"services, {name}: expected https://HOST, found {found!r}")
         if self.ca_file and not Path(self.ca_file).is_absolute():
             raise LittlestHubError(f"ca_file: expected an absolute path, found {self.ca_file!r}")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.environment.contents import Remark
+from littlest_hub.stacks.launch.published import Published
 from littlest_hub.system.files import flush_file_system, remove_tree
 from littlest_hub.system.locks import try_lock
 
@@ -39,7 +40,7 @@ class Source:
     ref: str
     """The ref of the first person who asked for this commit, as in `reference.Choice`."""
     date: int
-    """Time of the commit, in seconds since 1970."""
+    """Time of the commit, in seconds since 1970; 0: unknown."""
     files: tuple[str, ...]
     """Paths of regular files."""
     size_bytes: int
@@ -48,6 +49,8 @@ class Source:
     left_out: tuple[Remark, ...]
     owner: str = ""
     """Digest of the person for whom alone they are; "": they are for everybody."""
+    published: Published | None = None
+    """The record that they are; None: they are of a commit."""
 
 
 class Sources:
@@ -87,7 +90,8 @@ class Sources:
                 os.utime(file)
             remarks = tuple(Remark(**each) for each in found.pop("left_out"))
             files = tuple(found.pop("files"))
-            return Source(**found, files=files, left_out=remarks)
+            published = Published.of_values(found.pop("published", None))
+            return Source(**found, files=files, left_out=remarks, published=published)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError) as error:

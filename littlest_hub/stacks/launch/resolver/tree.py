@@ -1,4 +1,4 @@
-"""The files of a commit as a plain directory, which is safe to read and to copy.
+"""The files of a commit, or of a record, as a plain directory, safe to read and to copy.
 
 Directories and files are made before the first link, so nothing is ever written through one.
 """
@@ -6,7 +6,7 @@ Directories and files are made before the first link, so nothing is ever written
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -14,14 +14,16 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.environment.contents import Remark
 from littlest_hub.stacks.launch.resolver.limits import Limits, TooMuchError, in_megabytes
 from littlest_hub.system import git
-from littlest_hub.system.git import Entry, Objects
+from littlest_hub.system.git import Entry
 
-_MOST_REMARKS = 100
+MOST_REMARKS = 100
 _LONGEST_NAME = 255  # of a file, in bytes: NAME_MAX of limits.h
 _LONGEST_TARGET = 1000
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_BYTES = 1024
 """Specification of Git LFS: a pointer is smaller."""
+Contents = Callable[[Iterable[Entry]], Iterator[tuple[Entry, Iterator[bytes]]]]
+"""Yields entries in their order, and the parts of their contents."""
 
 
 @dataclass
@@ -37,16 +39,16 @@ class Tree:
 
     def leave_out(self, path: str, why: str) -> None:
         """Remark that something is missing."""
-        if len(self.left_out) < _MOST_REMARKS:
+        if len(self.left_out) < MOST_REMARKS:
             self.left_out.append(Remark(path, 1, why))
 
 
-def write(objects: Objects, commit: str, directory: Path, limits: Limits) -> Tree:
-    """Write the files of a commit.
+def write(entries: Iterable[Entry], contents: Contents, directory: Path, limits: Limits) -> Tree:
+    """Write files.
 
     Args:
-        objects: where it is.
-        commit: its name.
+        entries: all of them, as somebody else has named them.
+        contents: gives what is in them.
         directory: does not exist.
         limits: what it may contain.
 
@@ -54,20 +56,20 @@ def write(objects: Objects, commit: str, directory: Path, limits: Limits) -> Tre
         LittlestHubError: there is too much of it, or it is damaged or malicious.
     """
     tree = Tree()
-    entries = _permitted(objects.entries(commit), tree, limits)
-    links = [each for each in entries if each.mode == git.LINK]
-    files = [each for each in entries if each.mode != git.LINK]
+    permitted = _permitted(entries, tree, limits)
+    links = [each for each in permitted if each.mode == git.LINK]
+    files = [each for each in permitted if each.mode != git.LINK]
     directory.mkdir()
     made = {directory}
     try:
-        for entry, parts in objects.contents(files):
+        for entry, parts in contents(files):
             path = directory / os.fsdecode(entry.path)
             _make(path.parent, made, limits)
             beginning = _write_file(path, entry, parts)
             tree.files.append(os.fsdecode(entry.path))
             if entry.size_bytes < _LFS_BYTES and beginning.startswith(_LFS):
                 tree.leave_out(tree.files[-1], "its content is in Git LFS, which is not fetched")
-        for entry, parts in objects.contents(links):
+        for entry, parts in contents(links):
             path = directory / os.fsdecode(entry.path)
             _make(path.parent, made, limits)
             _write_link(path, os.fsdecode(entry.path), b"".join(parts), tree)

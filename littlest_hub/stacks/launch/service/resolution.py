@@ -1,4 +1,4 @@
-"""The answer of the resolver: what a repository is at a commit."""
+"""The answer of the resolver: what a repository is at a commit, or a record at a version."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import repository
 from littlest_hub.stacks.launch.environment.contents import Remark
 from littlest_hub.stacks.launch.environment.environment_files import Environment, Kind
+from littlest_hub.stacks.launch.published import Published
 
 _DIRECTORY = re.compile(r"[0-9a-f-]{40,100}")
 _TEXTS = ("directory", "python", "post_build", "start")
@@ -38,6 +39,11 @@ class Resolution:
     left_out: tuple[Remark, ...]
     """Files that it does not have here."""
     environment: Environment
+    files: int = 0
+    """The number of files."""
+    size_bytes: int = 0
+    published: Published | None = None
+    """The record that a DOI names; None: it is a repository of git."""
 
     @property
     def branch(self) -> str:
@@ -72,8 +78,11 @@ def of_json(found: Mapping[str, Any]) -> Resolution:
             directory,
             tuple(_remark(remark) for remark in found["left_out"]),
             _environment(found["environment"]),
+            _typed(found["files"], int),
+            _typed(found["size_bytes"], int),
+            Published.of_values(found["published"]),
         )
-    except (LittlestHubError, ValueError, KeyError, TypeError) as error:
+    except (LittlestHubError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LittlestHubError("the resolver's answer is none of this release") from error
 
 

@@ -63,6 +63,7 @@ RESOLVED: dict[str, Any] = {
     "files": 1,
     "size_bytes": 9,
     "left_out": [],
+    "published": None,
     "environment": ENVIRONMENT,
 }
 DONE = {"s": 1.5, "outcome": "done", "key": KEY}

@@ -145,6 +145,9 @@ def test_other_hubs_get_the_same_query() -> None:
         ("gh/org/repo/a/b#c", "https://mybinder.org/v2/gh/org/repo/a/b%23c"),
         ("gl/a%2Fb%2Fc/main", "https://mybinder.org/v2/gl/a%2Fb%2Fc/main"),
         ("gist/user/0123", "https://mybinder.org/v2/gist/user/0123/HEAD"),
+        ("10.5281/zenodo.7", "https://mybinder.org/v2/zenodo/10.5281/zenodo.7/"),
+        ("10.6084/m9.figshare.7.v1", "https://mybinder.org/v2/figshare/10.6084/m9.figshare.7.v1/"),
+        ("10.7910/DVN/TJCLKP", "https://mybinder.org/v2/dataverse/10.7910/dvn/tjclkp/"),
         (
             "https://git.example.org/a.git",
             "https://mybinder.org/v2/git/https%3A%2F%2Fgit.example.org%2Fa.git/HEAD",
@@ -212,6 +215,18 @@ def test_commands_do_the_same_on_ones_own_computer(found: Environment, commands:
         f"git -C repo checkout --detach {COMMIT}",
         f"cd repo/{found.directory}".rstrip("/"),
         *commands,
+    ]
+
+
+def test_the_files_of_a_doi_are_not_cloned() -> None:
+    found = Environment(
+        Kind.REQUIREMENTS, "", ("requirements.txt",), "", False, "", "", (), (), (), ()
+    )
+    commands = on_own_computer(parse("10.5281/zenodo.7", Policy()), COMMIT, found)
+    assert commands[:3] == [
+        "mkdir zenodo.7",
+        "# Download the files of https://doi.org/10.5281/zenodo.7 to it, and unpack them",
+        "cd zenodo.7",
     ]
 
 

@@ -268,6 +268,43 @@ def test_the_branch_that_a_repository_chooses_is_named(alice: Browser) -> None:
     assert "each commit of the branch that it chooses (main)" in said
 
 
+def test_a_doi_is_shown_with_its_record_version_and_files(alice: Browser) -> None:
+    published = {
+        **{"title": "Waves <b>", "version": "1.2", "doi": "10.5281/zenodo.8", "kind": "Software"},
+        **{"page": "https://zenodo.org/records/8", "unpacked": "waves-1.2.zip"},
+    }
+    state = "ab" * 32
+    resolved = {
+        **{**RESOLVED, "ref": "", "commit": state, "published": published},
+        **{
+            "repository": "https://doi.org/10.5281/zenodo.7",
+            "files": 1234,
+            "size_bytes": 5_600_000,
+        },
+    }
+    alice.site.resolver.lines = [{"resolved": resolved}]
+    page = alice.open(repo="zenodo/10.5281/Zenodo.7/", name="waves")
+    said = text_of(page)
+    assert "Waves <b> (Software), at https://zenodo.org/records/8" in said
+    assert "1.2, 10.5281/zenodo.8" in said
+    assert "1,234, 5.6 MB, unpacked from waves-1.2.zip" in said
+    assert "Published 2026-05-01" in said
+    assert "ask again for each version of this DOI" in said
+    assert 'href="https://mybinder.org/v2/zenodo/10.5281/zenodo.7/"' in page.text
+    (request,) = alice.site.resolver.requests
+    assert request == {"repository": "https://doi.org/10.5281/zenodo.7", "ref": ""}
+    assert target(alice.press(page, "launch"))
+    assert alice.site.resolver.requests[-1]["ref"] == state
+
+
+def test_a_doi_has_no_branch_and_no_password(alice: Browser) -> None:
+    page = alice.open(repo="10.5281/zenodo.7", ref="main", private="yes")
+    assert page.status_code == 400
+    assert "a DOI has no branches and tags" in text_of(page)
+    assert "only what everybody may read has a DOI here" in text_of(page)
+    assert not alice.site.resolver.requests
+
+
 def test_a_repository_that_asks_for_nothing_gets_the_hubs_environment(alice: Browser) -> None:
     resolves(alice.site, kind="", files=[], python="")
     page = alice.open(**FORM)
@@ -819,6 +856,10 @@ def pages(browser: Browser) -> dict[str, httpx.Response]:
     browser.site.resolver.lines = [{"refused": HOSTILE, "hint": HOSTILE}]
     refused = browser.open(**FORM)
     resolves(browser.site, **lists)
+    names = ("title", "version", "doi", "kind", "page", "unpacked")
+    browser.site.resolver.lines[0]["resolved"]["published"] = dict.fromkeys(names, HOSTILE)
+    record = browser.open(**FORM)
+    resolves(browser.site, **lists)
     confirmation = browser.get(PATH, params=FORM, headers=headers)
     browser.site.builder.lines = [
         {"text": HOSTILE},
@@ -832,7 +873,13 @@ def pages(browser: Browser) -> dict[str, httpx.Response]:
     links = browser.get(f"{PATH}links", params={**FORM, "path": HOSTILE.replace("\\", "")})
     return {
         **{"form": form, "wrong": wrong, "refused": refused, "confirmation": confirmation},
-        **{"failed": failed, "started": started, "changed": changed, "links": links},
+        **{
+            "record": record,
+            "failed": failed,
+            "started": started,
+            "changed": changed,
+            "links": links,
+        },
         "missing": browser.get(f"{PATH}launching/{'0' * 32}"),
     }
 

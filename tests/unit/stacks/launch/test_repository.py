@@ -45,6 +45,29 @@ COMMIT = "0123456789abcdef" * 2 + "01234567"
             "https://git.example.org/a/b.git",
             "v1.0",
         ),
+        *(
+            (text, "https://doi.org/10.5281/zenodo.3242074", "")
+            for text in (
+                *(
+                    "10.5281/zenodo.3242074",
+                    " doi:10.5281/Zenodo.3242074\n",
+                    "zenodo/10.5281/zenodo.3242074/",
+                ),
+                *(
+                    "https://doi.org/10.5281/zenodo.3242074",
+                    "http://dx.doi.org/10.5281/zenodo.3242074",
+                ),
+                *("https://doi.org:443/10.5281/zenodo.3242074", "zenodo/10.5281%2Fzenodo.3242074"),
+                *("https://zenodo.org/records/3242074", "https://zenodo.org/record/3242074?x=y#z"),
+                "https://zenodo.org/doi/10.5281/zenodo.3242074",
+            )
+        ),
+        (
+            "figshare/10.6084/m9.figshare.9782777.v1",
+            "https://doi.org/10.6084/m9.figshare.9782777.v1",
+            "",
+        ),
+        ("dataverse/10.7910/DVN/TJCLKP", "https://doi.org/10.7910/dvn/tjclkp", ""),
     ],
 )
 def test_each_way_to_name_a_repository_has_one_result(text: str, url: str, ref: str) -> None:
@@ -110,10 +133,14 @@ def test_each_way_to_name_a_repository_has_one_result(text: str, url: str, ref: 
         ("git/ext%3A%3Ash%20-c%20id/main", "expected the address of a git repository"),
         ("git/https%3A%2F%2Flocalhost%2Fa/main", "no name in the public DNS"),
         ("gh/org/repo/-x", "is no branch, tag or commit"),
-        ("zenodo/10.5281/zenodo.3242074", "Zenodo are not supported yet"),
-        ("figshare/10.6084/m9.figshare.9782777.v1", "Figshare are not supported yet"),
-        ("https://doi.org/10.5281/zenodo.3242074", "DOIs are not supported yet"),
-        ("10.5281/zenodo.3242074", "DOIs are not supported yet"),
+        ("zenodo/3242074", "expected a DOI such as 10.5281/zenodo.3242074"),
+        ("zenodo/https://git.example.org/a", "expected a DOI such as"),
+        ("https://doi.org/abc/def", "expected a DOI such as"),
+        ("https://doi.org/10.5281/zenodo.1?x=y", "expected a DOI such as"),
+        ("10.5281/zenodo.1/../2", "expected a DOI such as"),
+        ("10.5281/zenodo.1%2F..%2F2", "expected a DOI such as"),
+        ("doi:10.5281/zenodo 1", "expected a DOI such as"),
+        ("hydroshare/b8f6eae9d89241cf8b5904033460af61", "HydroShare are not supported"),
         ("https://git.example.org/" + "a" * 500, "expected at most 500"),
     ],
 )
@@ -187,6 +214,14 @@ def test_patterns_see_each_spelling_of_a_repository(
     else:
         with pytest.raises(LittlestHubError, match="does not launch this repository"):
             parse(text, policy)
+
+
+def test_a_pattern_sees_a_doi_below_doi_org() -> None:
+    zenodo = Policy(allowed=("doi.org/10.5281/zenodo.*",))
+    assert parse("zenodo/10.5281/Zenodo.7", zenodo).doi == "10.5281/zenodo.7"
+    with pytest.raises(LittlestHubError, match="does not launch this repository"):
+        parse("10.7910/DVN/TJCLKP", zenodo)
+    assert not parse("https://git.example.org/10.5281/zenodo.7", ANY).doi
 
 
 def test_a_pattern_sees_ports_and_no_ending() -> None:
