@@ -66,7 +66,8 @@ def enable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None
             is_stock = path not in plan.returning
             record_digest(layout, path.name, sha256(path) if is_stock else None)
         _apply(layout, plan, progress)
-        _refuse_failing_service(layout, how)
+        if not plan.is_in_foreground:
+            _refuse_failing_service(layout, how)
 
 
 def disable(layout: Layout, prefix: Path, plan: Plan, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.fragments.catalogue import DISABLED, is_as_copied
 from littlest_hub.installation import drop_in_directories
 from littlest_hub.layout import Layout, PackageSet
+from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.manifest import enabled
 from littlest_hub.manifest.discovery import Stack
 from littlest_hub.manifest.enabled import EnabledStack
@@ -56,6 +57,8 @@ class Plan:
     """Removes what the stack can make again, and its system users."""
     notes: Sequence[str] = ()
     """Remarks on what stays, for people."""
+    is_in_foreground: bool = False
+    """Whether the hub is one of `littlest-hub run`, which takes it up at its next start."""
 
     @property
     def packages(self) -> list[str]:
@@ -92,6 +95,9 @@ class Plan:
         if self.elsewhere and self.elsewhere.names:
             effects.append(f"end the servers on other machines: {self.elsewhere}")
         yield from effects
+        if self.is_in_foreground:
+            yield "change nothing that runs: the hub takes it up when it is started the next time"
+            return
         others = "other " if effects else ""
         yield f"{'restart' if self.drop_ins else 'reload'} the hub; {others}user servers go on"
 
@@ -141,8 +147,9 @@ def to_enable(
         {path: enabled.answered(text, answered) for path, text in texts.items()},
         frozenset(returning),
         drop_ins=drop_ins,
-        units={each.name: each.text() for each in stack_units.of_stack(layout, stack, how)},
+        units=_units(layout, stack, how),
         wanted=wanted,
+        is_in_foreground=is_in_foreground(layout),
     )
 
 
@@ -158,12 +165,28 @@ def _refuse_enabled(layout: Layout, stack: Stack) -> None:
     )
 
 
+def is_in_foreground(layout: Layout) -> bool:
+    """Return whether only `littlest-hub run` can serve an installation: systemd has no units."""
+    return layout.is_live and not is_service(layout) and not UnitFiles(layout).are_installed
+
+
 def _refuse_without_systemd(layout: Layout, stack: Stack) -> None:
-    if stack.manifest.units and not is_service(layout):
-        raise LittlestHubError(
-            f"{stack.name} needs units of systemd, and systemd does not run this hub",
-            "Install the hub as root, on a machine with systemd",
-        )
+    manifest = stack.manifest
+    if not manifest.units or is_service(layout):
+        return
+    if manifest.foreground and is_in_foreground(layout):
+        return
+    raise LittlestHubError(
+        f"{stack.name} needs units of systemd, and systemd does not run this hub",
+        "Install the hub as root, on a machine with systemd",
+    )
+
+
+def _units(layout: Layout, stack: Stack, how: EnabledStack) -> dict[str, str | None]:
+    """Return the texts of a stack's units; none without systemd, where `run` starts a program."""
+    if stack.manifest.units and is_in_foreground(layout):
+        return {}
+    return {each.name: each.text() for each in stack_units.of_stack(layout, stack, how)}
 
 
 def _refuse_missing_programs(stack: Stack) -> None:
@@ -246,6 +269,7 @@ def to_disable(
         leftovers=[] if leaves else [place],
         clean_up=stack.manifest.clean_up if stack else lambda _: (),
         notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
+        is_in_foreground=is_in_foreground(layout),
     )
 
 

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import getpass
 import os
 import pwd
 import secrets
-import signal
 import subprocess
 from collections.abc import Callable
 from hmac import compare_digest
@@ -34,12 +32,15 @@ from littlest_hub.installation import release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import hold_run_lock
 from littlest_hub.lifecycle.unit_files import UnitFiles
+from littlest_hub.manifest.discovery import enabled_stacks
 from littlest_hub.proxy.configuration import static_config
+from littlest_hub.system.children import end_with_parent
 from littlest_hub.system.files import write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.toml import to_toml
 from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import FIRST_INTERNAL, FIRST_OTHER_PUBLIC, first_free, is_free
+from littlest_hub.units.stack import HUB_ADDRESS, SERVICE
 
 LOOPBACK = "127.0.0.1"
 
@@ -72,14 +73,15 @@ def run(layout: Layout, port: int | None, *, is_new_password: bool, progress: Pr
     lock = hold_run_lock(layout)
     port = port or first_free(FIRST_OTHER_PUBLIC)
     hub_port = first_free(max(FIRST_INTERNAL, port + 1))
-    api = f"{LOOPBACK}:{first_free(hub_port + 1)}"
+    api_port = first_free(hub_port + 1)
     user = getpass.getuser()
     password, origin = _password(layout, is_new=is_new_password)
 
-    unit = UnitEnvironment(port, api, (LOOPBACK, hub_port), https_port=None)
+    unit = UnitEnvironment(port, f"{LOOPBACK}:{api_port}", (LOOPBACK, hub_port), https_port=None)
     c = config.load(layout, unit, _foreground(layout, port, user, password))
     # Fragments may enable HTTPS, which this proxy does not have.
     c.JupyterHub.ssl_cert = c.JupyterHub.ssl_key = ""
+    _start_stacks(c, layout, f"{LOOPBACK}:{hub_port}", api_port + 1)
     url = f"http://{LOOPBACK}:{port}"
     LittlestHub.instance(
         loaded_config=c,
@@ -122,6 +124,26 @@ def _foreground(layout: Layout, port: int, user: str, password: str) -> Config:
     c.OwnerAuthenticator.owner = user
     c.OwnerAuthenticator.password = password
     return c
+
+
+def _start_stacks(c: Config, layout: Layout, hub: str, first_port: int) -> None:
+    """Let the hub start the programs of enabled stacks that do what their units do elsewhere."""
+    python = release_of_this_interpreter() / "bin" / "python3"
+    stacks = enabled_stacks(layout, release_of_this_interpreter())
+    for service in c.JupyterHub.services:
+        stack = stacks.get(service["name"])
+        if stack is None or not stack.manifest.foreground:
+            continue
+        # Not that of the record: no unit has kept it, so another program may have it by now.
+        port = first_free(first_port)
+        first_port = port + 1
+        module = stack.manifest.foreground
+        service |= {
+            "url": f"http://{LOOPBACK}:{port}",
+            "command": [str(python), "-I", "-m", "littlest_hub.service", module],
+            "environment": {**os.environ, SERVICE: stack.name, HUB_ADDRESS: hub},
+            "cwd": str(layout.stack_data(stack.name)),
+        }
 
 
 def _password(layout: Layout, *, is_new: bool) -> tuple[str, str]:
@@ -230,12 +252,3 @@ class ChildProxy(HubProxy):
             # Ctrl-C is for the hub, which then stops the proxy.
             start_new_session=True,
         )
-
-
-_libc = ctypes.CDLL(None)
-_PR_SET_PDEATHSIG = 1
-
-
-def end_with_parent() -> None:
-    """Request SIGTERM, in a child process, for when the parent ends, even if killed (prctl(2))."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

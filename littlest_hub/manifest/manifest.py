@@ -18,6 +18,7 @@ ENTRY_POINTS = "littlest_hub.stacks"
 _NAME = re.compile(r"[a-z][a-z0-9]{0,15}")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]{0,15}")
 _KEY = re.compile(r"[a-z][a-z0-9_]*")
+_MODULE = re.compile(r"[a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)*")
 _FRAGMENT = re.compile(r"\d\d-[a-z0-9-]+\.py")
 _REFERENCE = re.compile(r"[a-z_][a-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*")
 # User servers are units named INSTANCE.user-NAME, checks are INSTANCE.check-…, and the hub's own
@@ -99,6 +100,10 @@ class Manifest:
     units: str = ""
     """Reference to a function of the layout and the enabled stack, which returns its units
     (`littlest_hub.units.unit.Unit`); their names begin with `stack_unit`."""
+    foreground: str = ""
+    """The module of a program that does, beside a hub in the foreground (`littlest-hub run`), what
+    the units do elsewhere. The hub starts it as the entry of the service in its configuration says,
+    through `littlest_hub.service`; "": a stack with units needs systemd."""
     check: tuple[str, ...] = ()
     """References to rules: functions as in `littlest_hub.check.rules`."""
     doctor: tuple[str, ...] = ()
@@ -160,6 +165,8 @@ class Manifest:
                 yield f"fragment {fragment!r}: expected a name such as 55-announce.py"
         if self.service not in ("", self.name):
             yield f"service {self.service!r}: expected {self.name!r} or nothing"
+        if self.foreground and not (self.service and _MODULE.fullmatch(self.foreground)):
+            yield f"foreground {self.foreground!r}: expected a module, and a service"
         yield from self._wrong_functions()
         for question in self.questions:
             yield from _problems_of(question)

@@ -81,7 +81,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
 def test_a_stack_is_enabled_and_disabled_with_its_packages(here: Here) -> None:
     before = here.files()
     plan = here.enable(greeting='a "b" \\ c')
-    assert [*plan.lines()] == [
+    assert [*with_units(plan).lines()] == [
         f"write {here.fragment}",
         "add packages: shy>=1",
         "reload the hub; user servers go on",
@@ -90,7 +90,7 @@ def test_a_stack_is_enabled_and_disabled_with_its_packages(here: Here) -> None:
     assert active_overlay(here.layout, here.prefix)
     known = enabled.read(here.layout)["greeting"]
     assert known.packages == {PackageSet.HUB: ("shy>=1",)}
-    assert [*here.disable().lines()] == [
+    assert [*with_units(here.disable()).lines()] == [
         f"remove {here.fragment}, which you have not changed",
         "remove packages: shy>=1",
         "reload the hub; user servers go on",
@@ -130,7 +130,36 @@ def test_the_plan_names_effects_on_people(here: Here) -> None:
     plan = to_disable(
         here.layout, EnabledStack("greeting"), replace(here.stack, manifest=manifest), []
     )
-    assert [*plan.lines()] == ["log out everybody", "reload the hub; other user servers go on"]
+    assert [*with_units(plan).lines()] == [
+        "log out everybody",
+        "reload the hub; other user servers go on",
+    ]
+
+
+def test_a_hub_in_the_foreground_takes_it_up_later(here: Here) -> None:
+    later = "change nothing that runs: the hub takes it up when it is started the next time"
+    assert [*here.enable(greeting="hi").lines()][-1] == later
+    assert [*here.disable().lines()][-1] == later
+
+
+def test_a_stack_with_units_needs_systemd_or_a_program_beside_the_hub(here: Here) -> None:
+    units = "littlest_hub.stacks.launch.units:units"
+    manifest = replace(MANIFEST, units=units)
+    with pytest.raises(LittlestHubError, match="greeting needs units of systemd"):
+        to_enable(here.layout, replace(here.stack, manifest=manifest), {}, None)
+    program = replace(manifest, service="greeting", foreground="greeting.program")
+    plan = to_enable(here.layout, replace(here.stack, manifest=program), {}, None)
+    assert plan.units == {}
+    assert plan.how.port
+    # systemd would run this hub, if it were booted: an image, for example.
+    image = here.layout._replace(root=Path("/elsewhere"))
+    with pytest.raises(LittlestHubError, match="greeting needs units of systemd"):
+        to_enable(image, replace(here.stack, manifest=program), {}, None)
+
+
+def with_units(plan: Plan) -> Plan:
+    """Return the same plan for a hub that systemd runs, which these tests do not have."""
+    return replace(plan, is_in_foreground=False)
 
 
 def test_a_fragment_that_was_changed_stays_disabled_and_comes_back(here: Here) -> None:

@@ -33,6 +33,7 @@ GOOD = Manifest("greeting", "Greets", fragments=("60-greeting.py",), questions=(
         ({"fragments": ("../60-greeting.py",)}, "fragment '../60-greeting.py'"),
         ({"service": "other"}, "service 'other': expected 'greeting' or nothing"),
         ({"units": "os.system"}, "reference 'os.system': expected MODULE:FUNCTION"),
+        ({"foreground": "os:system"}, "foreground 'os:system': expected a module"),
         ({"questions": (dataclasses.replace(GROUP, key="a-b"),)}, "question 'a-b'"),
         ({"questions": (dataclasses.replace(GROUP, default="A"),)}, "its default is no answer"),
         ({"questions": (GROUP, GROUP)}, "expected each key once"),
