@@ -188,7 +188,7 @@ class GitServer(socketserver.ThreadingTCPServer):
         directory: Path,
         address: str = "127.0.0.1",
         port: int = 0,
-        hosts: Sequence[str] = (HOST, OTHER_HOST),
+        hosts: Sequence[str] = (HOST, OTHER_HOST, "localhost"),
     ) -> None:
         self.root = directory / "repositories"
         self.root.mkdir(parents=True)

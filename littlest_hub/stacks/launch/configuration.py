@@ -58,6 +58,8 @@ class Choices:
     """The most other people who may use a server."""
     may_be_temporary: bool = False
     may_be_private: bool = False
+    may_build: bool = True
+    """Whether packages may be built from their source, which runs code."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def of_form(
         "processors": partial(_number, least=_LEAST_PROCESSORS, most=caps.processors),
         "hours": partial(_number, least=_LEAST_HOURS, most=caps.hours),
         "as_of": _date,
-        "built": _names,
+        "built": partial(_names, may_build=choices.may_build),
         "mount": partial(volumes.checked, choice=choices.volumes),
         "temporary": partial(_is_chosen, choices.may_be_temporary, "has no temporary servers"),
         "private": partial(_is_chosen, choices.may_be_private, "launches no private repositories"),
@@ -298,13 +300,15 @@ def _date(text: str) -> str:
     return text
 
 
-def _names(text: str) -> str:
+def _names(text: str, *, may_build: bool) -> str:
     """Return names of packages in their one spelling and order.
 
     Raises:
-        LittlestHubError: one is none, or there are too many.
+        LittlestHubError: one is none, there are too many, or none may be built.
     """
     names = text.replace(",", " ").split()
+    if names and not may_build:
+        raise LittlestHubError("this hub runs no code of packages; expected nothing")
     for name in names:
         if not is_name(name):
             raise LittlestHubError(f"found {name[:40]!r}, expected names of packages")

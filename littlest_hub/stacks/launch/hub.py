@@ -69,7 +69,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.Pages.handlers.update(guests.HANDLERS)
     c.JupyterHub.template_paths.append(guests.TEMPLATES)
     c.LittlestHub.on_serving.append(sweeping.watch)
-    if settings.guests:
+    if spawner.launch_settings.guests:
         c.LittlestHub.admits.append(is_guest)
     c.Pages.links.append(LINK)
 

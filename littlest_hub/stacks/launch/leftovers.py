@@ -6,9 +6,12 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
+from littlest_hub.activation.plan import is_in_foreground
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.lifecycle.locks import no_foreground_hub
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.builder.place import Place
@@ -29,11 +32,26 @@ def remove(layout: Layout) -> Iterator[str]:
         LittlestHubError: something cannot be removed.
     """
     place, user = layout.on_disk(Place.of(layout).home), user_of(layout)
-    later = f"rm -rf {shlex.quote(str(place))}; userdel {user}"
+    later = f"rm -rf {shlex.quote(str(place))}"
+    if is_in_foreground(layout):
+        try:
+            # No hub starts meanwhile.
+            with no_foreground_hub(layout):
+                _remove(layout, place, later)
+        except LittlestHubError as error:
+            yield f"{place} stays: {error.message}. Later: {later}"
+        return
+    later += f"; userdel {user}"
     if used := _in_use(layout):
         who = ", ".join(used[:_NAMED]) + (" …" if used[_NAMED:] else "")
         yield f"{place} stays while servers have environments in it: {who}. Later: {later}"
         return
+    _remove(layout, place, later)
+    if why := service_accounts.remove(user, about_user(layout)):
+        yield f"the user {user} stays: {why}"
+
+
+def _remove(layout: Layout, place: Path, later: str) -> None:
     shutil.rmtree(layout.on_disk(layout.stack_cache(STACK)), ignore_errors=True)
     shutil.rmtree(place, ignore_errors=True)
     if place.exists():
@@ -41,8 +59,6 @@ def remove(layout: Layout) -> Iterator[str]:
     parent = layout.on_disk(layout.environments)
     if parent.is_dir() and not any(parent.iterdir()):
         parent.rmdir()
-    if why := service_accounts.remove(user, about_user(layout)):
-        yield f"the user {user} stays: {why}"
 
 
 def _in_use(layout: Layout) -> list[str]:

@@ -45,14 +45,23 @@ def apply(layout: Layout, stack: EnabledStack, values: Values) -> None:
     Raises:
         LittlestHubError, OSError: something cannot be written.
     """
-    python = Python.of(installation.release_of_this_interpreter()).version
-    _write(layout, settings_of(layout), of_resolver(values, python))
-    _write(layout, cleaning_of(layout), of_cleaning(layout, values))
+    write_settings(layout, values)
     texts = {each.name: each.text() for each in units.units(layout, stack)}
     changed = {name: text for name, text in texts.items() if text != _installed(layout, name)}
     if changed:
         UnitFiles(layout).write(changed)
         daemon_reload()
+
+
+def write_settings(layout: Layout, values: Values) -> None:
+    """Write the settings of the resolver and of cleaning.
+
+    Raises:
+        LittlestHubError, OSError: one cannot be written.
+    """
+    python = Python.of(installation.release_of_this_interpreter()).version
+    _write(layout, settings_of(layout), of_resolver(values, python))
+    _write(layout, cleaning_of(layout), of_cleaning(layout, values))
 
 
 def of_resolver(values: Values, python: str) -> dict[str, Any]:

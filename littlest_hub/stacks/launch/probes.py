@@ -17,6 +17,7 @@ from littlest_hub.stacks.launch.builder.cleaning import size_bytes
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.stacks.launch.volumes import refuse_replaceable
+from littlest_hub.system import landlock
 from littlest_hub.system.rattler import PACKAGE
 
 _SERVICES = ("-permissions.service", "-builder.service")
@@ -42,6 +43,8 @@ def programs(snapshot: Snapshot) -> Iterator[Finding]:
 def permissions(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that resolver and builder have what the fragment says."""
     layout = snapshot.layout
+    if snapshot.is_foreground:
+        return  # they get it at each start of the hub
     for suffix in _SERVICES:
         unit = layout.stack_unit(STACK, suffix)
         if output_of("systemctl", "is-failed", unit).strip() == "failed":
@@ -64,6 +67,8 @@ def permissions(snapshot: Snapshot) -> Iterator[Finding]:
 
 def volumes(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that the volumes of the fragment are where systemd will find them."""
+    if snapshot.is_foreground:
+        return  # there are none
     try:
         values = fragment.read(snapshot.layout)
     except LittlestHubError:
@@ -77,8 +82,10 @@ def volumes(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(PROBLEM, STACK, text, again)
 
 
-def packet_filter(_: Snapshot) -> Iterator[Finding]:
+def packet_filter(snapshot: Snapshot) -> Iterator[Finding]:
     """Warn where systemd cannot keep builds from the networks around this machine."""
+    if snapshot.is_foreground:
+        return
     container = output_of("systemd-detect-virt", "--container").strip()
     if not Path("/sys/fs/cgroup/cgroup.controllers").exists() or container not in ("", "none"):
         where = "in a container" if container not in ("", "none") else "without cgroup v2"
@@ -89,10 +96,24 @@ def packet_filter(_: Snapshot) -> Iterator[Finding]:
         yield Finding(WARNING, STACK, text, "# use a (virtual) machine with cgroup v2")
 
 
+def confinement(snapshot: Snapshot) -> Iterator[Finding]:
+    """Warn where nothing keeps programs of the stack from files, for a hub in the foreground."""
+    if not snapshot.is_foreground:
+        return
+    if landlock.is_usable():
+        yield Finding(OK, STACK, "Landlock keeps what fetches and unpacks from your files")
+    else:
+        text = (
+            "this kernel has no Landlock, so nothing keeps what fetches and unpacks repositories"
+            " from your files"
+        )
+        yield Finding(WARNING, STACK, text, "# use a kernel from 5.19 on, with Landlock")
+
+
 def disk(snapshot: Snapshot) -> Iterator[Finding]:
     """Report what the environments take."""
     place = Place.of(snapshot.layout)
-    if not snapshot.is_root or not place.home.is_dir():
+    if not (snapshot.is_root or snapshot.is_foreground) or not place.home.is_dir():
         return
     try:
         budget_gb = fragment.read(snapshot.layout).disk_gb

@@ -57,6 +57,8 @@ class Settings:
     """Whether people may launch repositories for which they have a name and a token."""
     guests: int = 0
     """The most people without a login who may be here at the same time."""
+    runs_code: bool = True
+    """Whether builds may run code that somebody has approved; False: nothing keeps it apart."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
@@ -93,7 +95,8 @@ class Settings:
             return self.choices_of_guests
         offered = volumes.offered(self.volumes, {*groups, volumes.EVERYBODY})
         return Choices(
-            offered, self.collaborators, self.is_temporary_possible, self.is_private_possible
+            *(offered, self.collaborators, self.is_temporary_possible, self.is_private_possible),
+            may_build=self.runs_code,
         )
 
     @property

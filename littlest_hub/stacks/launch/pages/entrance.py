@@ -351,7 +351,8 @@ async def resolved(
             raise LittlestHubError(
                 f"{url}: no answer within {_RESOLVER_S} s", "Try again"
             ) from None
-    return resolution.of_json(answer)
+    found = resolution.of_json(answer)
+    return found if page.hub_settings.runs_code else resolution.refusing_code(found)
 
 
 def page_of_start(page: PersonPage, server: Server, configuration: Configuration) -> str:
@@ -416,7 +417,8 @@ def _fields(form: Form, settings: Settings, problems: dict[str, str]) -> list[di
     for name, (label, help_text) in _LABELS.items():
         most = getattr(settings.caps, name, None)
         value = getattr(form, name)
-        if name == "share" and not settings.collaborators and not value:
+        is_offered = {"share": settings.collaborators, "built": settings.runs_code}.get(name, True)
+        if not is_offered and not value:
             continue
         # A field that nobody may choose is shown only to say so.
         if most or most is None or value:

@@ -197,6 +197,8 @@ class Launching(PersonPage):
             raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
         if found.environment.kind is Kind.USUAL and not found.environment.refused:
             return ""
+        if found.environment.refused:
+            raise LittlestHubError("; ".join(map(str, found.environment.refused)))
         self._refuse_removed_sources()
         read = _Reader(found.files_below(self.place.sources))
         # An order has a day; a commit has a second.
@@ -257,7 +259,8 @@ class Launching(PersonPage):
     def _end_without(self, approved: Approved, error: LittlestHubError) -> None:
         form = form_of(approved.configuration)
         offer = error.offer if isinstance(error, BuildError) else ""
-        sources = error.sources if isinstance(error, BuildError) else ""
+        runs_code = self.hub_settings.runs_code
+        sources = error.sources if isinstance(error, BuildError) and runs_code else ""
         built = " ".join(filter(None, (form.built, sources)))
         self._end(
             "not_launched.html",

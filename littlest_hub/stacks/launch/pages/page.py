@@ -125,6 +125,8 @@ class Page(TemplatePage):
         return {
             "own": self.own,
             "settings": getattr(self, "hub_settings", Settings()),
+            # On a hub with units: None. Otherwise: whether this kernel keeps programs from files.
+            "is_confined": self.settings.get("is_confined"),
             "xsrf_field": self.xsrf_form_html(),
         }
 

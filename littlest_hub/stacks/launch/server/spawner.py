@@ -20,6 +20,7 @@ from jupyterhub import orm
 from jupyterhub.utils import isoformat, maybe_future
 from traitlets.utils.importstring import import_item
 
+from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.accounts import LentAccount
 from littlest_hub.hub.homes import DynamicHome
@@ -29,7 +30,7 @@ from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import STACK, records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.configuration import Configuration, form_of, of_form
+from littlest_hub.stacks.launch.configuration import Caps, Configuration, form_of, of_form
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.sources import Sources
@@ -374,11 +375,39 @@ class JobWithLaunch(WithLaunch):
         return [self.python, "-I", "-m", prologue.MODULE, *program]
 
 
+class ChildWithLaunch(WithLaunch):
+    """A launch as a process of whoever runs the hub (`littlest-hub run`), with all their rights."""
+
+    cmd: Any
+
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether servers are child processes of a hub in the foreground."""
+        # Only such a hub needs it.
+        from littlest_hub.lifecycle.foreground import ChildSpawner
+
+        return issubclass(spawner, ChildSpawner)
+
+    @property
+    def layout(self) -> Layout:  # type: ignore[override]
+        return installation.of_this_release()
+
+    async def start(self) -> Any:
+        usual = self.cmd
+        if self.launched():
+            self.cmd = [*server_command()[:2], "-m", prologue.MODULE, *usual]
+        try:
+            return await super().start()  # type: ignore[misc]
+        finally:
+            self.cmd = usual
+
+
 def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
     """Return a spawner whose servers may be launched, for `c.JupyterHub.spawner_class`.
 
     Args:
-        spawner: `UnitSpawner`, or one that submits jobs as `SlurmSpawner` does; or its name.
+        spawner: `UnitSpawner`, one that submits jobs as `SlurmSpawner` does, or that of a hub in
+            the foreground; or its name.
         settings: those of the service.
 
     Raises:
@@ -393,10 +422,30 @@ def with_launch(spawner: type[Any] | str, settings: Settings) -> type[Any]:
         if JobWithLaunch.can_be(spawner):
             own = {"launch_settings": _settings_of_jobs(settings)}
             return type(name, (JobWithLaunch, spawner), own)
+        if ChildWithLaunch.can_be(spawner):
+            own = {"launch_settings": settings_of_children(settings)}
+            return type(name, (ChildWithLaunch, spawner), own)
     name = spawner.__name__ if isinstance(spawner, type) else spawner
     raise TypeError(
         f"{name} cannot launch: expected UnitSpawner or SlurmSpawner;"
         " a hub that does not run as root has no UnitSpawner"
+    )
+
+
+def settings_of_children(settings: Settings) -> Settings:
+    """Return the settings for child processes: one person, no view of their own, and no limits.
+
+    Nothing would keep code that runs while it is built from that person's files.
+    """
+    return replace(
+        settings,
+        caps=Caps(),
+        volumes={},
+        collaborators=0,
+        is_temporary_possible=False,
+        guests=0,
+        one_click={},
+        runs_code=False,
     )
 
 

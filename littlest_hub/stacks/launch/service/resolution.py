@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from littlest_hub.stacks.launch.published import Published
 _DIRECTORY = re.compile(r"[0-9a-f-]{40,100}")
 _TEXTS = ("directory", "python", "post_build", "start")
 _REMARKS = ("code", "refused", "left_out")
+_NO_CODE = "a hub that runs without systemd runs no code while it builds"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,15 @@ class Resolution:
             sources: the directory of the resolver.
         """
         return sources / self.directory / "files"
+
+
+def refusing_code(found: Resolution) -> Resolution:
+    """Return the same for a hub that runs no code while it builds: what needs that is refused."""
+    environment = found.environment
+    refused = (replace(each, text=f"{each.text}: {_NO_CODE}") for each in environment.code)
+    return replace(
+        found, environment=replace(environment, refused=(*environment.refused, *refused))
+    )
 
 
 def of_json(found: Mapping[str, Any]) -> Resolution:
