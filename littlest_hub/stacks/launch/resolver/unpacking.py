@@ -92,6 +92,8 @@ class _Limited(io.BufferedIOBase):
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if offset < 0 and whence == io.SEEK_SET:
+            raise _damaged(self._name, "something in it is said to be before its beginning")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
