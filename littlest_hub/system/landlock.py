@@ -1,6 +1,7 @@
 """Landlock: a process gives up access to files for good, landlock(7). It needs no rights.
 
-What it does not prevent: connections of the network, and to sockets of this user's other programs.
+What it does not prevent: connections of the network except by TCP, and connections to sockets of
+this user's other programs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _ACCESSES = {2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 """All kinds of access that the kernel can take away, by the version that knows them first."""
+_TCP_VERSION, _TCP, _CONNECT, _NET_PORT = 4, 0b11, 0b10, 2
+"""The version that restricts TCP: to listen and to connect; of rules, the kind for a port."""
 _SCOPES_VERSION, _SCOPES = 6, 0b11
 """The version that keeps signals and abstract sockets to processes that are restricted too."""
 
@@ -41,7 +44,7 @@ def is_usable() -> bool:
     return version() >= LEAST_VERSION
 
 
-def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
+def restrict(readable: Iterable[Path], writable: Iterable[Path], port: int = 0) -> bool:
     """Let this process, and all that it starts, use files below some paths only.
 
     Files that are open already stay so. Paths that do not exist are left out.
@@ -49,6 +52,8 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     Args:
         readable: what may be read and executed.
         writable: what may be changed, too.
+        port: the only TCP port that may be connected to, if this kernel can tell (Linux 6.7), at
+            any address; 0: any.
 
     Returns:
         Whether this kernel can; if not, everything stays as it was.
@@ -60,13 +65,17 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
     if found < LEAST_VERSION:
         return False
     handled = _ACCESSES[max(each for each in _ACCESSES if each <= found)]
-    words = [handled, 0, _SCOPES] if found >= _SCOPES_VERSION else [handled]
-    attributes = struct.pack(f"={len(words)}Q", *words)
+    tcp = _TCP if port and found >= _TCP_VERSION else 0
+    scopes = _SCOPES if found >= _SCOPES_VERSION else 0
+    # The kernel takes longer ones, if what it does not know is 0.
+    attributes = struct.pack("=3Q", handled, tcp, scopes)
     rules = _call(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for accesses, paths in ((_READ, readable), (handled, writable)):
             for path in paths:
                 _permit(rules, path, accesses & handled)
+        if tcp:
+            _call(_ADD_RULE, rules, _NET_PORT, struct.pack("=2Q", _CONNECT, port), 0)
         if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
             raise _error()
         _call(_RESTRICT_SELF, rules, 0)

@@ -1,5 +1,6 @@
 """Processes that give up access to files."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +56,31 @@ def test_a_restricted_process_uses_only_files_below_its_paths(tmp_path: Path) ->
     )
     assert done.stdout.split() == ["done"] * 2 + ["refused"] * 6, done.stderr
     assert sorted(each.name for each in (own / "a").iterdir()) == ["file", "moved"]
+
+
+CONNECT = """
+import socket, sys
+from pathlib import Path
+from littlest_hub.system import landlock
+permitted, *ports = map(int, sys.argv[1:])
+landlock.restrict([Path("/")], [], permitted)
+for port in ports:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+        print("done")
+    except PermissionError:
+        print("refused")
+"""
+
+
+@pytest.mark.skipif(landlock.version() < 4, reason="this kernel's Landlock does not restrict TCP")
+def test_a_restricted_process_connects_to_one_port_or_to_any() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        ports = [str(each.getsockname()[1]) for each in (one, other)]
+        for permitted, expected in ((ports[0], ["done", "refused"]), ("0", ["done", "done"])):
+            command = [sys.executable, "-c", CONNECT, permitted, *ports]
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.stdout.split() == expected, done.stderr

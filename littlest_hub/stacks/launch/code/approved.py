@@ -150,12 +150,13 @@ def code_of(layout: Layout, uv: Uv, python: Python, excepted: Collection[Network
     index = uv.indexes.default or _USUAL_INDEX
     trusted = [found] if (found := place_of(index)) else []
     connects = of_sockets(units.seen_by_builder(layout))
-    tier = CodeTier(place, connects, trusted, _places_of_files, excepted)
+    tier = CodeTier(place, connects, trusted, places_of_files, excepted)
     certificates = uv.indexes.authorities
     return Code(tier, python.program(place), index, sources_of(layout), certificates)
 
 
-def _places_of_files() -> set[tuple[str, int]]:
+def places_of_files() -> set[tuple[str, int]]:
+    """Return the places to which the index of this machine links for its files."""
     places = map(place_of, package_index.addresses_of_files())
     return {each for each in places if each}
 

@@ -35,8 +35,9 @@ class Reach:
 
     trusted: Collection[Place] = ()
     """Those of the administrator, whatever address they have."""
-    hosts: Collection[str] = ()
-    """Hosts that a repository names: they have to be public, and are reached by https."""
+    hosts: Collection[str] | None = ()
+    """Hosts that a repository names: they have to be public, and are reached by https; None: all
+    of these."""
     excepted: Collection[Network] = ()
     """Networks that are not public, and that the administrator permits."""
 
@@ -109,7 +110,7 @@ class Proxy:
         host, port = place
         if place in self._reach.trusted:
             return socket.create_connection(place, _CONNECT_TIMEOUT_S)
-        if host not in self._reach.hosts or port != 443:
+        if port != 443 or (self._reach.hosts is not None and host not in self._reach.hosts):
             self._remark(f"{host}:{port}")
             raise LittlestHubError(f"{host}:{port} is not among the hosts that were approved")
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,8 +1,9 @@
 """A program of the stack with fewer rights than the person who runs the hub.
 
-    python -I -m …confined GIGABYTES READABLE… -- WRITABLE… -- MODULE ARGUMENT…
+    python -I -m …confined GIGABYTES PORT READABLE… -- WRITABLE… -- MODULE ARGUMENT…
 
-It sees the system, the release, and what is named here. Where the kernel has no Landlock, it sees
+It sees the system, the release, and what is named here. It connects to one port of TCP; 0: to any.
+Where the kernel has no Landlock, it sees
 everything: the page says so before anybody launches something.
 """
 
@@ -39,6 +40,7 @@ def command(
     readable: Sequence[Path],
     writable: Sequence[Path],
     program: Sequence[str],
+    port: int = 0,
 ) -> list[str]:
     """Return the command of a program.
 
@@ -48,15 +50,16 @@ def command(
         readable: what it reads besides the system and the release.
         writable: what it changes.
         program: its module, and arguments.
+        port: the only port that it connects to; 0: any.
     """
-    own = [str(python), "-I", "-m", MODULE, str(gigabytes)]
+    own = [str(python), "-I", "-m", MODULE, str(gigabytes), str(port)]
     return [*own, *map(str, readable), _END, *map(str, writable), _END, *program]
 
 
 def main() -> None:
     """Give up rights, and run the program."""
     end_with_parent()
-    gigabytes, *rest = sys.argv[1:]
+    gigabytes, port, *rest = sys.argv[1:]
     readable, rest = _until_end(rest)
     writable, words = _until_end(rest)
     os.nice(_NICE)
@@ -64,6 +67,7 @@ def main() -> None:
     landlock.restrict(
         [*map(Path, (*_SYSTEM, *readable)), *_programs()],
         map(Path, (*_DEVICES, *writable)),
+        int(port),
     )
     # As if it had been started itself.
     sys.argv = words

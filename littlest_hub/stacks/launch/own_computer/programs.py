@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -18,10 +19,13 @@ from typing import IO
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import STACK
+from littlest_hub.stacks.launch.address import networks
 from littlest_hub.stacks.launch.builder import program as builder
 from littlest_hub.stacks.launch.builder import starter
-from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.builder.place import Place as Environments
 from littlest_hub.stacks.launch.builder.units import BUILD_TIMEOUT_S, cleaning_of
+from littlest_hub.stacks.launch.code.approved import places_of_files
+from littlest_hub.stacks.launch.code.proxy import Place, Proxy, Reach, place_of
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.fragment import Values
 from littlest_hub.stacks.launch.own_computer import confined
@@ -55,6 +59,8 @@ class Programs:
     work: Path
     python: Path = Path(sys.executable)
     _builds: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _places: set[Place] = field(default_factory=set)
+    """Where the files of the person's index are."""
     _resolvers: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_MOST_RESOLVERS)
     )
@@ -120,18 +126,39 @@ class Programs:
                 await self._run_builder(text, "clean")
 
     async def _run_builder(self, text: IO[bytes], *words: str) -> None:
-        place = Place.of(self.layout)
+        place = Environments.of(self.layout)
         place.home.mkdir(parents=True, exist_ok=True)
         options = await asyncio.to_thread(pip.options)
-        variables = {_OF_PIP[name]: text for name, text in options.items() if name in _OF_PIP}
+        if not self._places:
+            self._places |= await asyncio.to_thread(places_of_files)
+        index = options.get("index-url", "") or await asyncio.to_thread(pip.default_index)
         readable = [self.layout.packages, *([Path(options["cert"])] if "cert" in options else [])]
-        with self._scratch() as scratch:
+        with self._scratch() as scratch, self._proxy(index) as address:
+            # Of the person's own proxy, nobody knows what it reaches.
+            port = 0 if "proxy" in options else address[1]
+            used = {"proxy": "http://{}:{}".format(*address), **options}
+            variables = {_OF_PIP[name]: each for name, each in used.items() if name in _OF_PIP}
             writable = [place.home, scratch]
             command = confined.command(
-                *(self.python, _BUILDER_GB, readable, writable), [builder.MODULE, *words]
+                *(self.python, _BUILDER_GB, readable, writable, [builder.MODULE, *words], port)
             )
             async with self._running(command, scratch, variables, stdin=text) as process:
                 await process.wait()
+
+    @contextlib.contextmanager
+    def _proxy(self, index: str) -> Iterator[Place]:
+        """Run a proxy that reaches the index, channels, and what is public; yield its address."""
+        addresses = (index, *self.values.channels.values())
+        trusted = {found for each in addresses if (found := place_of(each))} | self._places
+        reach = Reach(trusted, None, networks(self.values.networks))
+        listening = socket.create_server(("127.0.0.1", 0))
+        proxy = Proxy(listening, reach, lambda _: None)
+        address: Place = listening.getsockname()
+        proxy.start()
+        try:
+            yield address
+        finally:
+            proxy.stop()
 
     @contextlib.asynccontextmanager
     async def _running(

@@ -101,6 +101,18 @@ def test_a_named_host_with_an_address_of_this_machine_is_refused(running: Runnin
     assert "which is not one of the internet" in answer
 
 
+def test_without_a_list_of_hosts_each_has_to_be_public(index: PackageIndex) -> None:
+    found = Running(index, Reach(hosts=None))
+    refused = "which is not one of the internet"
+    for host in ("localhost", "127.0.0.1", "10.0.0.1", "[::1]", "169.254.169.254"):
+        assert refused in found.answer(f"CONNECT {host}:443 HTTP/1.1\r\n\r\n")
+    own = index.address.removeprefix("http://").partition("/")[0]
+    for place in (own, "localhost:22", "pypi.org:80"):
+        answer = found.answer(f"CONNECT {place} HTTP/1.1\r\n\r\n")
+        assert answer.startswith("HTTP/1.1 403 Forbidden\r\n")
+    found.proxy.stop()
+
+
 def test_networks_that_the_administrator_permits_are_reached(index: PackageIndex) -> None:
     excepted = networks(["127.0.0.0/8", "::1/128"])
     found = Running(index, Reach(hosts=["localhost"], excepted=excepted))
