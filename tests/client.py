@@ -257,6 +257,16 @@ class Person:
             raise RefusedError(f"{answer.status_code}: {answer.text}")
         return self.connect(answer.json()["id"], server=server)
 
+    def end_kernel(self, kernel_id: str, *, server: str = "") -> None:
+        """End a kernel."""
+        path = self._server_path(server)
+        answer = self.browser.delete(
+            f"{path}/api/kernels/{kernel_id}",
+            headers={"X-XSRFToken": self._xsrf_token(f"{path}/")},
+        )
+        if answer.status_code != 204:
+            raise RefusedError(f"{answer.status_code}: {answer.text}")
+
     def connect(self, kernel_id: str, *, server: str = "") -> "Kernel":
         """Open the websocket of a running kernel."""
         session = uuid.uuid4().hex

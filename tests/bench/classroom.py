@@ -18,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from construct import bundle
 from construct.cache import Cache
 from tests.bench import rounds
@@ -26,7 +28,7 @@ from tests.bench.measures import people
 from tests.bench.sides import SIDES, HubSide
 from tests.bench.upstream import PREFIX, REPOSITORY
 from tests.bench.usage import settle, usage
-from tests.client import Kernel, Person
+from tests.client import Kernel, Person, RefusedError
 from tests.container.conftest import EVERYBODY
 
 STUDENTS = 50
@@ -61,7 +63,6 @@ class Student:
     seconds: float = 0
     """From arrival to the answer."""
     failure: str = ""
-    kernel: Kernel | None = field(default=None, repr=False)
 
     def attend(self, url: str, until_over: contextlib.ExitStack) -> None:
         """Log in, start a server, and run the cell; the kernel stays until the class is over."""
@@ -73,12 +74,19 @@ class Student:
                 person.await_server(timeout_s=PATIENCE_S)
             else:
                 person.start_server(timeout_s=PATIENCE_S)
-            self.kernel = until_over.enter_context(person.open_kernel())
-            if (printed := self.kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
+            kernel = until_over.enter_context(person.open_kernel())
+            until_over.callback(_end, person, kernel)
+            if (printed := kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
                 self.failure = f"the cell printed {printed!r}"
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
         self.seconds = time.monotonic() - arrived
+
+
+def _end(person: Person, kernel: Kernel) -> None:
+    """End a kernel, if its server still runs."""
+    with contextlib.suppress(httpx.HTTPError, RefusedError):
+        person.end_kernel(kernel.id)
 
 
 def attended(side: HubSide, passwords: Mapping[str, str]) -> dict[str, float]:
