@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from shlex import quote
 from typing import Any
 
 from ltiauthenticator.lti13.auth import LTI13Authenticator
@@ -13,6 +15,8 @@ from tornado.web import HTTPError
 from traitlets import Bool
 
 from littlest_hub.hub.external_logins import ExternalLogin, accepted_name, require_https
+
+_CLAIM = "https://purl.imsglobal.org/spec/"
 
 
 class _LoginBegin(LTI13LoginInitHandler):  # type: ignore[misc]
@@ -36,7 +40,36 @@ class _LoginEnd(LTI13CallbackHandler):  # type: ignore[misc]
             raise HTTPError(400, str(error)) from None
         if user is None:
             raise HTTPError(403, "you may not use this hub")
+        if said := services_of(claims):
+            self.log.info("%s came from a course of the platform: %s", user.name, said)
         await self.redirect_to_next_url(user)
+
+
+def services_of(claims: Mapping[str, Any]) -> str:
+    """Return the addresses that a platform tells a teacher's launch, for the journal; "": none.
+
+    They are options of `littlest-hub course lti connect`, and give nobody access by themselves.
+    """
+    roles = claims.get(f"{_CLAIM}lti/claim/roles")
+    if not isinstance(roles, list) or not any("#Instructor" in str(each) for each in roles):
+        return ""
+    members = _of(claims, "lti-nrps/claim/namesroleservice").get("context_memberships_url")
+    grades = _of(claims, "lti-ags/claim/endpoint").get("lineitems")
+    options = {
+        "members-url": members,
+        "grades-url": grades,
+        "deployment-id": claims.get(f"{_CLAIM}lti/claim/deployment_id"),
+    }
+    if not (members or grades):
+        return ""
+    # As a shell reads them again, and without characters that terminals obey.
+    words = (f"--{key}={value}" for key, value in options.items() if isinstance(value, str))
+    return " ".join(quote("".join(filter(str.isprintable, each))[:2000]) for each in words)
+
+
+def _of(claims: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = claims.get(f"{_CLAIM}{name}")
+    return found if isinstance(found, Mapping) else {}
 
 
 class LearningPlatformAuthenticator(ExternalLogin, LTI13Authenticator):  # type: ignore[misc]

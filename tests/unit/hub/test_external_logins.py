@@ -111,6 +111,63 @@ def test_an_address_that_the_provider_has_not_verified_is_no_name(
         authenticator.user_info_to_username(dict(claims))
 
 
+def test_a_teacher_s_launch_tells_the_addresses_of_roster_and_gradebook() -> None:
+    need_modules("ltiauthenticator")
+    services_of = import_module("littlest_hub.hub.lti").services_of
+    spec = "https://purl.imsglobal.org/spec"
+    members = {"context_memberships_url": "https://x.org/7/members"}
+    claims: dict[str, object] = {
+        f"{spec}/lti/claim/roles": ["http://purl.imsglobal.org/vocab/lis/v2/membership#Instructor"],
+        f"{spec}/lti/claim/deployment_id": "3",
+        f"{spec}/lti-nrps/claim/namesroleservice": members,
+        f"{spec}/lti-ags/claim/endpoint": {"lineitems": "https://x.org/7/items?type=3\x1b[m;id"},
+    }
+    assert services_of(claims) == (
+        "--members-url=https://x.org/7/members '--grades-url=https://x.org/7/items?type=3[m;id'"
+        " --deployment-id=3"
+    )
+    learner = ["http://purl.imsglobal.org/vocab/lis/v2/membership#Learner"]
+    assert services_of({**claims, f"{spec}/lti/claim/roles": learner}) == ""
+    odd = {f"{spec}/lti-nrps/claim/namesroleservice": 7, f"{spec}/lti-ags/claim/endpoint": []}
+    assert services_of({**claims, **odd}) == ""
+    assert services_of({}) == ""
+
+
+class Launch:
+    """A launch of a teacher, as the handler of launches sees it."""
+
+    def __init__(self) -> None:
+        self.logged: list[str] = []
+        self.log = self
+        self.name = "ada"
+
+    def info(self, text: str, *values: object) -> None:
+        self.logged.append(text % values)
+
+    def decode_and_validate_launch_request(self) -> dict[str, object]:
+        spec = "https://purl.imsglobal.org/spec"
+        members = {"context_memberships_url": "https://x.org/7/members"}
+        roles = ["http://purl.imsglobal.org/vocab/lis/v2/membership#Instructor"]
+        return {
+            f"{spec}/lti/claim/roles": roles,
+            f"{spec}/lti-nrps/claim/namesroleservice": members,
+        }
+
+    async def login_user(self, claims: object) -> Launch:
+        return self
+
+    async def redirect_to_next_url(self, user: object) -> None:
+        self.logged.append("goes on")
+
+
+def test_the_journal_has_the_addresses_of_a_teacher_s_launch() -> None:
+    need_modules("ltiauthenticator")
+    launch = Launch()
+    asyncio.run(import_module("littlest_hub.hub.lti")._LoginEnd.post(launch))
+    line = "ada came from a course of the platform: --members-url=https://x.org/7/members"
+    assert launch.logged == [line, "goes on"]
+
+
 IMPORT = """
 import sys
 import littlest_hub.hub.app, littlest_hub.hub.config, littlest_hub.hub.secret_files
