@@ -21,6 +21,7 @@ MANIFEST = Manifest(
     tests=(
         "tests/unit/stacks/courses/test_course.py",
         "tests/unit/stacks/courses/test_grading.py",
+        "tests/unit/stacks/courses/test_lti.py",
         "tests/unit/stacks/courses/test_page.py",
         "tests/unit/stacks/courses/test_roster.py",
         "tests/unit/stacks/courses/test_sources.py",
@@ -30,6 +31,7 @@ MANIFEST = Manifest(
         "tests/container/test_courses_files.py",
         "tests/container/test_courses_grading.py",
         "tests/container/test_courses_life.py",
+        "tests/container/test_courses_lti.py",
         "tests/container/test_courses_page.py",
         "tests/browser/test_courses.py",
     ),

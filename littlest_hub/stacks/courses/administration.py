@@ -397,6 +397,9 @@ def _remove(layout: Layout, course: Course) -> None:
     records.at_stage(layout, course.name, DELETING)
     _stop(layout, course)
     layout.on_disk(place.token_of(layout, course.name)).unlink(missing_ok=True)
+    platform = layout.on_disk(place.platform_record(layout, course.name))
+    for file in (platform, platform.with_suffix(".lock")):
+        file.unlink(missing_ok=True)
     account = _account(course)
     is_ours = account is not None and account.pw_gecos == _about(layout, course)
     for directory in (

@@ -15,8 +15,10 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import administration, place, records
-from littlest_hub.stacks.courses.course import Course, Student, named, number_of, plain_text
+from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
+from littlest_hub.stacks.courses.lti import command as lti
+from littlest_hub.stacks.courses.roster import change
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.roster.table import MAX_BYTES
 from littlest_hub.stacks.courses.sources import repository, transfer
@@ -33,6 +35,8 @@ examples:
   {command} course extend ps131 ps1 dave 2d
   {command} course feedback ps131 ps1
   {command} course grades ps131 > grades.csv
+  {command} course lti roster ps131
+  {command} course lti grades ps131 ps1
   {command} course export ps131 ps131.tar.gz
   {command} course import ps131.tar.gz
 """
@@ -61,6 +65,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     _add_showing(commands)
     _add_changing(commands)
     grading.add(commands)
+    lti.add(commands)
     return verbs.run(parser, layout, arguments)
 
 
@@ -298,15 +303,7 @@ def _show(layout: Layout, options: argparse.Namespace) -> int:
 
 def _roster(layout: Layout, options: argparse.Namespace) -> int:
     students = _students(options.file, options)
-    before = records.of_name(layout, options.name)
-    wanted = {each.login for each in students}
-    new, gone = sorted(wanted - before.students.keys()), sorted(before.students.keys() - wanted)
-    if not options.dry_run:
-        administration.set_roster(layout, options.name, students, to_stderr)
-    present = number_of(wanted, "student")
-    print(f"{present}; new: {named(new)}; dropped out: {named(gone)}")
-    if options.dry_run:
-        print("Nothing was changed: --dry-run")
+    change.replace(layout, options.name, students, is_dry=options.dry_run)
     return 0
 
 
@@ -319,9 +316,9 @@ def _instructors(layout: Layout, options: argparse.Namespace) -> int:
 
 
 def _change_stage(
-    change: Callable[[Layout, str, Progress], None], layout: Layout, options: argparse.Namespace
+    stage: Callable[[Layout, str, Progress], None], layout: Layout, options: argparse.Namespace
 ) -> int:
-    change(layout, options.name, to_stderr)
+    stage(layout, options.name, to_stderr)
     print(f"{options.name} is {records.of_name(layout, options.name).stage}")
     return 0
 

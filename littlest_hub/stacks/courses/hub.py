@@ -37,6 +37,7 @@ _HANDLERS = "littlest_hub.stacks.courses.page.handlers"
 PAGES = {
     "courses": f"{_HANDLERS}:CoursesPage",
     "services/courses/?": f"{_HANDLERS}:OtherAddress",
+    r"courses/keys\.json": f"{_HANDLERS}:PublicKeys",
 }
 """Handlers by path below that of the hub."""
 

@@ -58,6 +58,26 @@ def accounts(layout: Layout) -> Path:
     return published(layout) / ACCOUNTS
 
 
+def platforms(layout: Layout) -> Path:
+    """Return the directory with what is known of learning platforms, which only root enters."""
+    return layout.stacks / STACK / "lti"
+
+
+def platform_record(layout: Layout, name: str) -> Path:
+    """Return the file with the learning platform of a course, and the grades that it has."""
+    return platforms(layout) / f"{name}.json"
+
+
+def platform_key(layout: Layout) -> Path:
+    """Return the file with the private key of this hub for learning platforms."""
+    return platforms(layout) / "tool.key"
+
+
+def public_keys(layout: Layout) -> Path:
+    """Return the file with its public half, which the hub shows to everybody."""
+    return platforms(layout) / "keys" / "keys.json"
+
+
 def formgrader_unit(layout: Layout, name: str, suffix: str) -> str:
     return layout.stack_unit(STACK, f"-formgrader-{name}{suffix}")
 
@@ -72,6 +92,11 @@ def grader_unit(layout: Layout, name: str, work: str) -> str:
     No name of a course contains "_", so none of another course matches.
     """
     return layout.stack_unit(STACK, f"-grader-{name}_{work}.service")
+
+
+def platform_unit(layout: Layout, name: str, work: str) -> str:
+    """Return the unit of the program that asks the learning platform of a course."""
+    return layout.stack_unit(STACK, f"-lti-{name}_{work}.service")
 
 
 def kernels_address(layout: Layout, name: str) -> Path:

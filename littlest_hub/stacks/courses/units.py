@@ -16,13 +16,21 @@ from littlest_hub.units.helpers import helper_service, helper_socket
 from littlest_hub.units.ports import address_of
 from littlest_hub.units.server import RUNTIME
 from littlest_hub.units.stack import HUB_ADDRESS
-from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
+from littlest_hub.units.unit import (
+    SANDBOX,
+    WITHOUT_RIGHTS,
+    Directive,
+    Unit,
+    base_directory_conditions,
+)
 
 FORMGRADER = "littlest_hub.stacks.courses.formgrader"
 KERNELS = "littlest_hub.stacks.courses.grading.helper"
 PAGE = "littlest_hub.stacks.courses.page.helper"
 INTERRUPTION = "littlest_hub.stacks.courses.page.interruption"
 ROSTERS = "littlest_hub.stacks.courses.roster.reconciliation"
+PLATFORM_S = 3600
+"""Time limit of one command's work with a learning platform."""
 # Kernels of instructors need what those of students need, such as code that is made at run time.
 _RESTRICTIONS = [each for each in SANDBOX if each.key != "ProtectHome"]
 
@@ -80,6 +88,27 @@ def grader(layout: Layout, course: Course) -> Iterator[Directive]:
     yield Directive("BindReadOnlyPaths", f"-{place.published(layout)}:{place.SEEN}")
     yield Directive("InaccessiblePaths", f"-{layout.fragments}")
     yield from _RESTRICTIONS
+
+
+def platform_program(layout: Layout, timeout_s: int = PLATFORM_S) -> Iterator[Directive]:
+    """Yield the rights of the program that asks learning platforms: the network, and nothing."""
+    yield Directive("DynamicUser", "yes", "a user that exists as long as it runs")
+    yield Directive("RuntimeMaxSec", str(timeout_s))
+    yield Directive("MemoryMax", "512M")
+    yield Directive("TasksMax", "16")
+    yield Directive("Slice", layout.users_slice, "it must not take memory from the hub")
+    yield Directive("UMask", "0077")
+    hidden = layout.state, layout.fragments, place.courses_directory(layout), place.exchange(layout)
+    yield Directive("InaccessiblePaths", " ".join(f"-{each}" for each in hidden))
+    yield Directive("KeyringMode", "private")
+    yield Directive("ProcSubset", "pid")
+    yield Directive(
+        "RestrictAddressFamilies",
+        "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "the C library asks the kernel for this machine's addresses",
+    )
+    yield from WITHOUT_RIGHTS
+    yield Directive("SystemCallFilter", "~@privileged @resources")
 
 
 def _formgrader(layout: Layout, course: Course) -> Iterator[Unit]:

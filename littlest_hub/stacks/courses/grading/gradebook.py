@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.courses.grading.cells import safe
 
 FILE = Path("gradebook.db")
@@ -80,6 +81,33 @@ def grades(file: Path = FILE, platform: str = "plain") -> str:
     text = io.StringIO()
     csv.writer(text).writerows([*map(safe, row)] for row in (columns, *rows))
     return text.getvalue()
+
+
+def scores(assignment: str, file: Path = FILE) -> list[dict[str, Any]]:
+    """Return the grades of an assignment.
+
+    Raises:
+        LittlestHubError: there is no such assignment.
+    """
+    from nbgrader.api import MissingEntry
+
+    with opened(file) as gradebook:
+        try:
+            gradebook.find_assignment(assignment)
+        except MissingEntry:
+            raise unknown(assignment) from None
+        columns = ("login", "score", "max_score", "needs_grading")
+        return [
+            dict(zip(columns, (login, score, maximum, needs == "yes"), strict=True))
+            for login, _, score, maximum, _, needs in _rows(gradebook, [assignment])
+        ]
+
+
+def unknown(assignment: str) -> LittlestHubError:
+    """Return the refusal of an assignment that is not in the gradebook."""
+    return LittlestHubError(
+        f"the gradebook has no assignment {assignment[:80]!r}; generate it first"
+    )
 
 
 def _rows_of_platform(

@@ -45,9 +45,7 @@ def _due(assignment: str) -> datetime | None:
         try:
             found: datetime | None = book.find_assignment(assignment).duedate
         except MissingEntry:
-            raise LittlestHubError(
-                f"the gradebook has no assignment {assignment[:80]!r}; generate it first"
-            ) from None
+            raise gradebook.unknown(assignment) from None
     return found
 
 

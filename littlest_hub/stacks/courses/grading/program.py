@@ -1,8 +1,8 @@
 """The program that commands of the administrator run as the grader of a course.
 
 The arguments are the course, the work (`nbgrader`, `autograde`, `again`, `feedback`, `extend`,
-`extensions`, `grades`, `students`, `import`, `fetch`, `pack`, `unpack`, `export`, `restore`), and
-its words.
+`extensions`, `grades`, `scores`, `students`, `import`, `fetch`, `pack`, `unpack`, `export`,
+`restore`), and its words.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ def _answer(course: str, work: str, words: Sequence[str]) -> None:
         case "grades", [platform]:
             lateness.update_penalties()
             sys.stdout.write(gradebook.grades(platform=platform))
+        case "scores", [assignment]:
+            lateness.update_penalties()
+            print(json.dumps(gradebook.scores(assignment)))
         case "students", []:
             print(json.dumps(gradebook.students()))
         case "import", []:

@@ -14,7 +14,7 @@ from jupyterhub.handlers.base import BaseHandler
 from tornado.web import authenticated
 
 from littlest_hub.hub.forms import Form
-from littlest_hub.stacks.courses import records
+from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import ARCHIVED, READY, Course, named
 from littlest_hub.stacks.courses.page import changes
 from littlest_hub.stacks.courses.page.client import RefusedError, ask
@@ -33,6 +33,23 @@ class OtherAddress(BaseHandler):  # type: ignore[misc]
 
     def get(self) -> None:
         self.redirect(f"{self.hub.base_url}courses")
+
+
+class PublicKeys(BaseHandler):  # type: ignore[misc]
+    """The public half of the key with which this hub asks learning platforms (RFC 7517)."""
+
+    def _record_activity(self, *_: Any) -> bool:
+        return False
+
+    def get(self) -> None:
+        try:
+            text = self.app.layout.on_disk(place.public_keys(self.app.layout)).read_text()
+        except FileNotFoundError:
+            text = '{"keys": []}\n'
+        self.set_header("Content-Type", "application/json")
+        # A platform asks again when it sees a statement that is signed with another key.
+        self.set_header("Cache-Control", "public, max-age=60")
+        self.finish(text)
 
 
 class CoursesPage(Form):

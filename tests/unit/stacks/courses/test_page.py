@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.stacks.courses import administration, records
+from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import ARCHIVED
 from littlest_hub.stacks.courses.page import changes, helper, interruption
 from littlest_hub.stacks.courses.page.changes import DONE, FAILED, Change
@@ -60,6 +61,19 @@ def test_an_instructor_replaces_the_roster_by_an_uploaded_file(site: Site) -> No
     assert "ps131 has 3 students. New: dave. Dropped out: nobody." in text_of(page)
     assert site.students("ps131") == {"bob", "carol", "dave"}
     assert "Dave D" in page.text
+
+
+def test_everybody_sees_the_public_key_for_learning_platforms_and_nothing_else(site: Site) -> None:
+    address = f"{site.url}/hub/courses/keys.json"
+    assert httpx.get(address, trust_env=False).json() == {"keys": []}
+    file = site.layout.on_disk(place.public_keys(site.layout))
+    file.parent.mkdir(parents=True)
+    file.write_text('{"keys": [1]}')
+    answer = httpx.get(address, trust_env=False)
+    assert answer.json() == {"keys": [1]}
+    assert answer.headers["Content-Type"].startswith("application/json")
+    assert "Set-Cookie" not in answer.headers, answer.headers
+    assert httpx.get(f"{site.url}/hub/courses/keys_json", trust_env=False).status_code == 404
 
 
 def test_a_roster_is_pasted_or_comes_from_blackboard(site: Site) -> None:

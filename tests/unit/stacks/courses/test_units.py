@@ -11,7 +11,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.courses import records
 from littlest_hub.stacks.courses.course import READY, Course
 from littlest_hub.stacks.courses.grading import isolation
-from littlest_hub.stacks.courses.units import units
+from littlest_hub.stacks.courses.units import platform_program, units
 from tests.unit import unit_files
 
 pytestmark = pytest.mark.needs("systemd-analyze")
@@ -39,6 +39,15 @@ def test_systemd_verifies_the_units_without_a_warning(written: dict[str, Path]) 
 )
 def test_services_expose_little(written: dict[str, Path], name: str, exposure: float) -> None:
     unit_files.exposes_at_most(written[f"littlest-hub.courses-{name}.service"], exposure)
+
+
+@pytest.mark.row(16)
+def test_the_program_that_asks_learning_platforms_exposes_little(tmp_path: Path) -> None:
+    rights = [f"{key}={value}" for key, value, _ in platform_program(Layout(DEFAULT_BASE))]
+    file = tmp_path / "platform.service"
+    file.write_text("\n".join(["[Service]", "ExecStart=/usr/bin/true", *rights, ""]))
+    assert unit_files.complaints([file], "platform.service") == []
+    unit_files.exposes_at_most(file, 1.1)
 
 
 @pytest.mark.row(16)
