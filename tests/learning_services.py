@@ -92,6 +92,8 @@ class Services:
         self.requests: list[str] = []
         """Method and path of each request."""
         self.tokens: dict[str, set[str]] = {}
+        self.delay_s = 0.0
+        """Time that the platform takes for a score."""
         self._statements: set[str] = set()
         self._lock = threading.Lock()
 
@@ -126,6 +128,8 @@ class Services:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return the answer to a request."""
+        if path.partition("?")[0].endswith("/scores"):
+            time.sleep(self.delay_s)
         with self._lock:
             self.requests.append(f"{method} {path}")
             parts = urlsplit(path)

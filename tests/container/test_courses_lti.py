@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from tests.certificates import make
+from tests.client import Person, visible_text
 from tests.courses import PASSWORD, Campus
+from tests.eventually import eventually
 from tests.hub import Hub
 from tests.learning_services import Services, Trouble, member, serving
 from tests.machine import Machine
@@ -16,6 +18,7 @@ from tests.machine import Machine
 # `make test-courses` runs them.
 pytestmark = pytest.mark.long
 
+PAGE = "/hub/courses"
 KEY = "/opt/littlest-hub/state/stacks/courses/lti/tool.key"
 # Runs a command with the rights of the program that asks platforms.
 AS_PROGRAM = """
@@ -55,6 +58,24 @@ def services(campus: Campus, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield found
 
 
+def press(person: Person, decision: str, **fields: str) -> str:
+    """Press a button on the page of courses; return the words of the page when all is done."""
+    found = re.search(r'xsrf_token: "([^"]+)"', person.browser.get(PAGE).text)
+    assert found
+    data = {"_xsrf": found[1], "decision": decision, "course": "ps131", **fields}
+    # Without a file, browsers send a part without a name.
+    files = {"file": (None, b"")}
+    answer = person.browser.post(PAGE, data=data, files=files, follow_redirects=False)
+    if not answer.is_redirect:
+        return visible_text(answer)
+
+    def look() -> str:
+        page = person.browser.get(PAGE)
+        return "" if 'http-equiv="refresh"' in page.text else visible_text(page)
+
+    return eventually(look, 120, "the end of a change")
+
+
 def test_a_course_takes_its_students_from_the_platform_and_gives_it_their_grades(
     campus: Campus, services: Services
 ) -> None:
@@ -90,12 +111,23 @@ def test_a_course_takes_its_students_from_the_platform_and_gives_it_their_grades
     assert re.search(
         r"^(bob|carol): .* answers 422 .* to /course/7/columns/1/scores", done.stderr, re.M
     )
-    again = campus.course("lti", "grades", "ps131", "ps1").stdout
-    assert "ps1: 1 sent, 1 as the platform has them" in again
+    with campus.hub.logged_in("alice", PASSWORD) as instructor:
+        said = press(instructor, "grades", assignment="ps1")
+    assert "ps1: 1 sent, 1 as the platform has them." in said
     for name, score in (("bob", 4), ("carol", 5)):
         found = services.grade(name, "ps1")
         assert found
         assert (found["scoreGiven"], found["scoreMaximum"]) == (score, 5)
+    assert "0 sent, 2 as" in campus.course("lti", "grades", "ps131", "ps1").stdout
+    # Killed at whatever moment, the command leaves nothing that goes on; the next one completes it.
+    services.delay_s = 2
+    command = campus.hub.path("hub/bin/littlest-hub")
+    killed = f"timeout -s KILL 5 {command} course lti grades ps131 ps1 --again"
+    campus.machine.run(["sh", "-c", killed], check=False)
+    services.delay_s = 0
+    running = ["systemctl", "list-units", "--plain", "--no-legend", "*courses-lti-*"]
+    eventually(lambda: not campus.machine.run(running).stdout, 60, "the end of the program")
+    assert "ps1: " in campus.course("lti", "grades", "ps131", "ps1").stdout
     assert "0 sent, 2 as" in campus.course("lti", "grades", "ps131", "ps1").stdout
     assert len(services.columns) == 1
     assert "the platform has 2 grades" in campus.course("lti", "show", "ps131").stdout
@@ -105,7 +137,10 @@ def test_who_is_inactive_there_loses_the_course_here(campus: Campus, services: S
     services.members = [member("bob"), member("carol")]
     campus.course("lti", "roster", "ps131")
     services.members = [member("bob"), member("carol", status="Inactive")]
-    assert "dropped out: carol" in campus.course("lti", "roster", "ps131").stdout
+    with campus.hub.logged_in("alice", PASSWORD) as alice:
+        assert "would lose ps131: carol. New: nobody." in press(alice, "platform")
+        said = press(alice, "platform", may_drop="1")
+    assert "ps131 has 1 student. New: nobody. Dropped out: carol." in said
     assert "dropped out  carol" in campus.course("show", "ps131").stdout
     services.members = []
     refused = campus.course("lti", "roster", "ps131", check=False)

@@ -155,7 +155,10 @@ class Platform:
                 return found["answer"]
             problem, status = plain_text(str(found["problem"])), int(found["status"])
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise LittlestHubError("the program that asks the platform has ended") from error
+            raise LittlestHubError(
+                "the program that asks the platform has ended",
+                "Try again: what was done stays. A platform that is busy may have taken too long",
+            ) from error
         raise PlatformRefusalError(problem, status)
 
 

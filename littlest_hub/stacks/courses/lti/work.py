@@ -45,7 +45,13 @@ def students(
 
 
 def send(
-    layout: Layout, course: Course, assignment: str, progress: Progress, *, is_again: bool = False
+    layout: Layout,
+    course: Course,
+    assignment: str,
+    progress: Progress,
+    *,
+    is_again: bool = False,
+    timeout_s: int = PLATFORM_S,
 ) -> Outcome:
     """Send the grades of an assignment, and record each that the platform has taken.
 
@@ -55,6 +61,7 @@ def send(
         assignment: its name.
         progress: tells people how far it is.
         is_again: also grades that the platform has.
+        timeout_s: time limit of the platform.
 
     Raises:
         LittlestHubError: there are none, or the platform refuses all of it.
@@ -72,7 +79,7 @@ def send(
             return Outcome()
         progress("Asking the platform ...")
         scopes = [session.MEMBERS, session.COLUMNS, session.SCORES]
-        with _asking(layout, course, record.connection, scopes) as platform:
+        with _asking(layout, course, record.connection, scopes, timeout_s) as platform:
             user_ids = _user_ids(record, platform)
             known = record.sent.get(assignment, Sent(""))
             maximum = max(each.maximum for each in found)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,9 +14,12 @@ from jupyterhub import orm
 from jupyterhub.handlers.base import BaseHandler
 from tornado.web import authenticated
 
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.forms import Form
+from littlest_hub.layout import Layout
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import ARCHIVED, READY, Course, named
+from littlest_hub.stacks.courses.lti import records as platforms
 from littlest_hub.stacks.courses.page import changes
 from littlest_hub.stacks.courses.page.client import RefusedError, ask
 from littlest_hub.stacks.courses.page.request import Request, Verb
@@ -24,7 +28,10 @@ ROSTER_BYTES = 1 << 19
 """The largest roster here: it fits into a request to the hub even when it is sent back."""
 _TOKEN_S = 120
 _LOOK_AGAIN_S = 2
-_FIELDS = ("course", "title", "instructors", "repo", "branch", "confirmation", "login_column")
+_FIELDS = (
+    *("course", "title", "instructors", "repo", "branch", "confirmation", "assignment"),
+    "login_column",
+)
 _HAVE_ROSTER = (Verb.CREATE, Verb.ROSTER)
 
 
@@ -165,6 +172,7 @@ class CoursesPage(Form):
         change = changes.last_of(self.app.layout, name)
         again_s = _LOOK_AGAIN_S if change and change.is_running else 0
         forms = {f"{Verb.ROSTER}-{each}" for each in graded}
+        forms |= {*_of_platforms(self.app.layout, graded)}
         if is_admin:
             forms |= {Verb.CREATE, *_administrative(courses)}
         await self.show(
@@ -179,6 +187,17 @@ class CoursesPage(Form):
             base=self.hub.base_url.removesuffix("hub/"),
             **values,
         )
+
+
+def _of_platforms(layout: Layout, names: Iterable[str]) -> Iterator[str]:
+    """Yield the forms of courses that are connected to a learning platform."""
+    for name in names:
+        with contextlib.suppress(LittlestHubError):
+            found = platforms.read(layout, name)
+            if found:
+                yield f"{Verb.PLATFORM}-{name}"
+            if found and found.connection.grades_url:
+                yield f"{Verb.GRADES}-{name}"
 
 
 def _administrative(courses: Iterable[Course]) -> Iterator[str]:

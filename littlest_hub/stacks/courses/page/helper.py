@@ -26,6 +26,7 @@ from littlest_hub.stacks.courses.page.changes import DONE, FAILED, Change
 from littlest_hub.stacks.courses.page.plans import (
     NOTHING,
     PLANS,
+    PlainError,
     Plan,
     RefusalError,
     Reply,
@@ -127,6 +128,8 @@ def _begun(layout: Layout, plan: Plan, visitor: Visitor) -> Work:
 
 def _failure(layout: Layout, error: Exception, visitor: Visitor, fails: str) -> str:
     """Return why a change has failed; the reason may be in fragments, which are administrators'."""
+    if isinstance(error, PlainError):
+        return error.message
     if not visitor.is_admin:
         return f"{NOTHING}. Try again; if that does not help, ask an administrator."
     if not isinstance(error, LittlestHubError):

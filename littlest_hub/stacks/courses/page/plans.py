@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,18 @@ from littlest_hub.stacks.courses.course import (
     number_of,
     plain_text,
 )
+from littlest_hub.stacks.courses.lti import records as platforms
+from littlest_hub.stacks.courses.lti import work
 from littlest_hub.stacks.courses.page.request import Request, Verb
 from littlest_hub.stacks.courses.roster.columns import students_of
 from littlest_hub.stacks.courses.sources import repository, transfer
-from littlest_hub.system.progress import Progress
+from littlest_hub.system.progress import Progress, to_stderr
 
 _MOST_INSTRUCTORS = 100
 _MOST_LEFT_OUT = 5
+_ASKING_S = 45
+"""Time limit of the learning platform while the visitor waits for the page."""
+_SENDING_S = 600
 NOTHING = "Nothing was changed"
 Reply = dict[str, Any]
 
@@ -71,6 +76,10 @@ class RefusalError(Exception):
     def __init__(self, text: str, field: str = "", status: int = 400) -> None:
         super().__init__(text)
         self.reply: Reply = {"refusal": text, "field": field, "status": status}
+
+
+class PlainError(LittlestHubError):
+    """A failure whose reason every visitor may read, as whole sentences."""
 
 
 class UnsureError(Exception):
@@ -171,17 +180,63 @@ def _changing_roster(layout: Layout, request: Request, visitor: Visitor) -> Plan
         UnsureError: the visitor has to agree that students lose the course.
         LittlestHubError: the list of courses is damaged.
     """
-    course = records.read(layout).get(request.course)
-    if course is None or not (visitor.is_admin or visitor.name in course.instructors):
-        # The same for both: others' courses are nobody's business.
-        raise RefusalError("You teach no course of this name.", status=403)
-    _require_stage(course, READY)
+    course = _taught(layout, request, visitor)
     if not request.roster.strip():
         raise RefusalError("Choose a file, or paste the roster.", "roster")
-    students = _students(request)
+    return _replacing(layout, course, _students(request), may_drop=request.may_drop)
+
+
+def _taking_roster(layout: Layout, request: Request, visitor: Visitor) -> Plan:
+    """Return the plan that takes the roster from the learning platform, which is asked at once.
+
+    Raises:
+        RefusalError: the visitor may not.
+        UnsureError: the visitor has to agree that students lose the course.
+        LittlestHubError: the platform does not say who takes part.
+    """
+    course = _taught(layout, request, visitor)
+    students = work.students(layout, course, to_stderr, _ASKING_S)
+    return _replacing(layout, course, students, may_drop=request.may_drop)
+
+
+def _sending_grades(layout: Layout, request: Request, visitor: Visitor) -> Plan:
+    """Return the plan that sends the grades of an assignment to the learning platform.
+
+    Raises:
+        RefusalError: the visitor may not, or names no assignment.
+        LittlestHubError: the course has no platform.
+    """
+    course = _taught(layout, request, visitor)
+    platforms.of_course(layout, course.name)
+    assignment = request.assignment.strip()
+    if not assignment:
+        raise RefusalError("Type the name of an assignment.", "assignment")
+
+    def carry_out(progress: Progress) -> str:
+        try:
+            outcome = work.send(layout, course, assignment, progress, timeout_s=_SENDING_S)
+        except LittlestHubError as error:
+            # The reason is the platform's or the gradebook's, and nothing of fragments.
+            raise PlainError(f"Not all grades are sent: {error.message}") from error
+        said = " ".join([*outcome.notes(assignment, course), *outcome.failures()])
+        if outcome.failed:
+            raise PlainError(said)
+        return said
+
+    return Plan(course.name, f"Sending the grades of {plain_text(assignment)}", carry_out)
+
+
+def _replacing(
+    layout: Layout, course: Course, students: Sequence[Student], *, may_drop: bool
+) -> Plan:
+    """Return the plan that lets exactly these students take part.
+
+    Raises:
+        UnsureError: the visitor has to agree that students lose the course.
+    """
     wanted = {each.login for each in students}
     new, gone = sorted(wanted - course.students.keys()), sorted(course.students.keys() - wanted)
-    if gone and not request.may_drop:
+    if gone and not may_drop:
         raise UnsureError(new, gone)
 
     def carry_out(progress: Progress) -> str:
@@ -265,6 +320,20 @@ def _deleting(layout: Layout, request: Request, visitor: Visitor) -> Plan:
     return Plan(course.name, f"Deleting {course.name}", carry_out, fails)
 
 
+def _taught(layout: Layout, request: Request, visitor: Visitor) -> Course:
+    """Return an open course that the visitor teaches or administers.
+
+    Raises:
+        RefusalError: there is none.
+    """
+    course = records.read(layout).get(request.course)
+    if course is None or not (visitor.is_admin or visitor.name in course.instructors):
+        # The same for both: others' courses are nobody's business.
+        raise RefusalError("You teach no course of this name.", status=403)
+    _require_stage(course, READY)
+    return course
+
+
 def _administered(layout: Layout, request: Request, visitor: Visitor) -> Course:
     """Return a course that the visitor administers.
 
@@ -291,6 +360,8 @@ PLANS: dict[Verb, Callable[[Layout, Request, Visitor], Plan]] = {
     Verb.ARCHIVE: _archiving,
     Verb.REOPEN: _reopening,
     Verb.DELETE: _deleting,
+    Verb.PLATFORM: _taking_roster,
+    Verb.GRADES: _sending_grades,
 }
 
 

@@ -25,6 +25,8 @@ class Verb(StrEnum):
     ARCHIVE = "archive"
     REOPEN = "reopen"
     DELETE = "delete"
+    PLATFORM = "platform"
+    GRADES = "grades"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Request:
     branch: str = ""
     confirmation: str = ""
     """The name of the course, typed by somebody who wants to delete it."""
+    assignment: str = ""
+    """The assignment whose grades are sent to the learning platform."""
     login_column: str = ""
     strips_domain: bool = False
     may_drop: bool = False
@@ -75,7 +79,7 @@ class Request:
 
 _TYPES: dict[str, type] = {
     **dict.fromkeys(("verb", "token", "course", "title", "instructors", "repo", "branch"), str),
-    **dict.fromkeys(("confirmation", "login_column"), str),
+    **dict.fromkeys(("confirmation", "assignment", "login_column"), str),
     **dict.fromkeys(("strips_domain", "may_drop"), bool),
 }
 """The fields in the line of JSON."""

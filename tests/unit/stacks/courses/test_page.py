@@ -16,12 +16,15 @@ import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import DEFAULT_BASE, Layout
-from littlest_hub.stacks.courses import administration, place, records
+from littlest_hub.stacks.courses import administration, command, place, records
 from littlest_hub.stacks.courses.course import ARCHIVED
 from littlest_hub.stacks.courses.page import changes, helper, interruption
 from littlest_hub.stacks.courses.page.changes import DONE, FAILED, Change
 from littlest_hub.stacks.courses.page.handlers import ROSTER_BYTES
 from littlest_hub.stacks.courses.page.request import LIMIT_BYTES, Request, Verb
+from tests.certificates import make
+from tests.learning_services import Services, Trouble, member, serving
+from tests.network import free_port
 from tests.unit.stacks.courses import page_site
 from tests.unit.stacks.courses.page_site import PAGE, Browser, Site, text_of, xsrf
 
@@ -65,15 +68,73 @@ def test_an_instructor_replaces_the_roster_by_an_uploaded_file(site: Site) -> No
 
 def test_everybody_sees_the_public_key_for_learning_platforms_and_nothing_else(site: Site) -> None:
     address = f"{site.url}/hub/courses/keys.json"
-    assert httpx.get(address, trust_env=False).json() == {"keys": []}
     file = site.layout.on_disk(place.public_keys(site.layout))
-    file.parent.mkdir(parents=True)
+    file.unlink(missing_ok=True)
+    assert httpx.get(address, trust_env=False).json() == {"keys": []}
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('{"keys": [1]}')
     answer = httpx.get(address, trust_env=False)
     assert answer.json() == {"keys": [1]}
     assert answer.headers["Content-Type"].startswith("application/json")
     assert "Set-Cookie" not in answer.headers, answer.headers
     assert httpx.get(f"{site.url}/hub/courses/keys_json", trust_env=False).status_code == 404
+
+
+@pytest.fixture
+def platform(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """A learning platform, to which ps131 is connected."""
+    certificate, key = make(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    address = f"{site.url}/hub/courses/keys.json"
+    found = Services(
+        f"https://127.0.0.1:{free_port()}", lambda: dict(httpx.get(address, trust_env=False).json())
+    )
+    command.run(site.layout, ["lti", "connect", "ps131", *found.options, "--strip-domain"])
+    with serving(found, certificate, key):
+        yield found
+    command.run(site.layout, ["lti", "disconnect", "ps131"])
+
+
+def test_an_instructor_takes_the_roster_from_a_platform_and_is_asked_who_may_go(
+    site: Site, platform: Services
+) -> None:
+    alice = Browser(site, "alice")
+    forms = re.findall(r'name="decision" value="([a-z]+)"', alice.get(PAGE).text)
+    assert forms == ["roster", "platform", "grades"]
+    platform.members = [member("bob"), member("dave"), member("alice", "Instructor")]
+    page = alice.submit("platform", course="ps131")
+    assert "would lose ps131: carol. New: dave. Nothing is changed so far." in text_of(page)
+    assert site.students("ps131") == {"bob", "carol"}
+    (form,) = re.findall(r'<form[^>]*id="doubt">.*?</form>', page.text, re.DOTALL)
+    fields = dict(re.findall(r'name="([a-z_]+)" value="([^"]*)"', form))
+    assert fields.pop("decision") == "platform"
+    page = alice.submit("platform", **fields)
+    assert "ps131 has 2 students. New: dave. Dropped out: carol." in text_of(page)
+    assert site.students("ps131") == {"bob", "dave"}
+
+
+def test_what_a_platform_refuses_is_said_and_others_may_not_ask_it(
+    site: Site, platform: Services
+) -> None:
+    alice = Browser(site, "alice")
+    platform.troubles["members"] = [Trouble(403, body=b'{"error": "<b>no</b>"}')]
+    page = alice.submit("platform", course="ps131")
+    assert page.status_code == 409
+    assert "answers 403 Forbidden to /course/7/members (<b>no</b>)" in text_of(page)
+    assert "<b>no" not in page.text
+    page = alice.submit("grades", course="ps131", assignment=" ")
+    assert page.status_code == 400
+    assert "Type the name of an assignment." in text_of(page)
+    asked = len(platform.requests)
+    for name in ("bob", "dora"):
+        for verb in ("platform", "grades"):
+            page = Browser(site, name).submit(verb, course="ps131", assignment="ps1")
+            assert (page.status_code, text_of(page)) == (403, "You teach no course of this name.")
+    page = Browser(site, "dora").submit("platform", course="chem1")
+    assert page.status_code == 409
+    assert "chem1 is not connected to a learning platform" in text_of(page)
+    assert len(platform.requests) == asked
+    assert site.students("ps131") == {"bob", "carol"}
 
 
 def test_a_roster_is_pasted_or_comes_from_blackboard(site: Site) -> None:
