@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from littlest_hub.stacks.launch.builder.units import user_of
-from tests.client import hidden_fields
+from tests.archives import HOSTS, Archives, zipped
+from tests.client import hidden_fields, visible_text
 from tests.container.conftest import EVERYBODY
 from tests.eventually import eventually
 from tests.hub import Hub
-from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine
+from tests.launch_machine import PACKAGES, PAGE, START, LaunchMachine, launch_machine, serving
 from tests.machine import Machine
 
 pytestmark = pytest.mark.needs("git")
@@ -29,6 +30,28 @@ def launching(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             found.wheel("colors", colors="RED = 'red'\n")
             found.repository("course", {"requirements.txt": "colors\n", "start.ipynb": START})
             yield found
+
+
+@pytest.fixture
+def archives(launching: LaunchMachine, tmp_path: Path) -> Iterator[Archives]:
+    """doi.org and Zenodo as the machine sees them, with one record."""
+    machine = launching.machine
+    assert isinstance(machine, Machine)
+    found = Archives("https://zenodo.org")
+    files = {"waves-1.0/requirements.txt": "colors\n", "waves-1.0/start.ipynb": START}
+    found.zenodo(4711, {"waves-1.0.zip": zipped(files)}, title="Waves & tides")
+    found.save(tmp_path / "answers.json")
+    changed = ("/etc/hosts", "/etc/git-ca.pem")
+    before = {path: machine.read(path) for path in changed}
+    with serving(machine, "tests.archives", str(tmp_path), "127.0.0.3"):
+        added = f"127.0.0.3 {' '.join(HOSTS)}\n", (tmp_path / "ca.pem").read_text()
+        for path, text in zip(changed, added, strict=True):
+            machine.put(path, before[path] + text)
+        try:
+            yield found
+        finally:
+            for path, text in before.items():
+                machine.put(path, text)
 
 
 def users(machine: LaunchMachine) -> str:
@@ -65,6 +88,27 @@ def test_two_people_share_one_environment_and_other_servers_do_not_see_it(
         bob.start_server()
         cell = f"import subprocess; print(subprocess.getoutput('ls {launching.place.built}'))"
         assert bob.run_cell(cell).endswith("Permission denied\n")
+
+
+@pytest.mark.long
+def test_a_link_of_binder_to_a_doi_becomes_a_server(
+    launching: LaunchMachine, archives: Archives
+) -> None:
+    with launching.hub.person() as alice:
+        link = "/v2/zenodo/10.5281/zenodo.4711/"
+        page = alice.browser.get(link, params={"labpath": "start.ipynb"}, timeout=60)
+        said = visible_text(page)
+        assert "Waves & tides (Software), at https://zenodo.org/records/4711" in said
+        assert "unpacked from waves-1.0.zip" in said
+        form = {"repo": link.removeprefix("/v2/"), "path": "start.ipynb"}
+        with launching.launched(alice, "waves", **form) as log:
+            assert "Starting waves …" in log
+            with alice.open_kernel(server="waves") as kernel:
+                home = "os.path.expanduser('~/launch/waves')"
+                found = kernel.run(f"import colors, os; print(*sorted(os.listdir({home})))")
+                assert found.split() == [".littlest-hub", "requirements.txt", "start.ipynb"]
+            same = launching.opened(alice, "waves", **form)
+            assert same.url.path == f"/user/{alice.name}/waves/lab/tree/start.ipynb"
 
 
 def test_doctor_finds_nothing_wrong_with_the_stack(launching: LaunchMachine) -> None:
