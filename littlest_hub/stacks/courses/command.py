@@ -103,7 +103,8 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="write a course into one file: sources, submissions, gradebook, grades",
         description="Write a course into one file, which only root can read: its record and"
         " roster, sources, what was collected and graded, feedback, a consistent copy of the"
-        " gradebook, and grades as CSV. Submissions that are not collected are not in it. The file"
+        " gradebook, grades as CSV, and what students see of it. Submissions that are not collected"
+        " are not in it. The file"
         " is there whole or not at all; no file is replaced.",
     )
     export.add_argument("name", metavar="NAME")
@@ -115,8 +116,8 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "import",
         help="make a course from such a file",
         description="Make the course that `export` has written into a file, with its people,"
-        " sources, submissions and grades. Hand out its assignments again, if students are to see"
-        " them.",
+        " sources, submissions and grades. Students see the assignments and the feedback that were"
+        " handed out.",
     )
     imported.add_argument("file", metavar="FILE", type=Path)
     imported.set_defaults(run=_import)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses import jupyter
+from littlest_hub.stacks.courses import jupyter, place
 
 
 def main() -> int:
@@ -89,7 +90,7 @@ def _export(course: str) -> None:
     except LittlestHubError as error:
         print(f"grades.csv has the penalties of before: {error}", file=sys.stderr)
     with _output() as stream:
-        archive.export(stream, course, sys.stdin.buffer.read())
+        archive.export(stream, course, sys.stdin.buffer.read(), _exchange_of(course))
 
 
 def _move_files(course: str, work: str, words: Sequence[str]) -> None:
@@ -105,7 +106,11 @@ def _move_files(course: str, work: str, words: Sequence[str]) -> None:
         case "unpack", []:
             archive.unpack_sources(sys.stdin.buffer)
         case "restore", []:
-            archive.restore(sys.stdin.buffer, course)
+            archive.restore(sys.stdin.buffer, course, _exchange_of(course))
+
+
+def _exchange_of(course: str) -> Path:
+    return place.exchange(installation.of_this_release()) / course
 
 
 def _output() -> IO[bytes]:

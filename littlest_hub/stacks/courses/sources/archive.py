@@ -26,10 +26,13 @@ from littlest_hub.stacks.courses.grading import gradebook
 SOURCE = "source"
 _WHOLE = (SOURCE, "release", "submitted", "autograded", "feedback", ".grading", ".answers")
 """Directories of a course; the last ones say which submissions are graded, with which answers."""
+HANDED_OUT = ("outbound", "feedback")
+"""Directories of the exchange that the grader writes: what students see."""
 _SETTINGS = ("*.py", "extensions.csv")
 """Files in the course's directory: nbgrader_config.py, and what it imports."""
 _GRADEBOOK = "gradebook.db"
 _LEFT_OUT = (".ipynb_checkpoints", "__pycache__")
+_EXCHANGE = "exchange"
 _RECORD = "course.json"
 _GRADES = "grades.csv"
 _RECORD_BYTES = 16 << 20
@@ -45,7 +48,7 @@ def pack_sources(stream: IO[bytes]) -> None:
         OSError: a file cannot be read.
     """
     with tarfile.open(fileobj=stream, mode="w|", dereference=True) as tar:
-        number = _add(tar, Path(SOURCE), "")
+        number = _add(tar, Path(SOURCE), SOURCE)
     if not number:
         raise LittlestHubError("the course has no sources")
 
@@ -78,13 +81,14 @@ def unpack_sources(stream: IO[bytes]) -> None:
     print(f"{number} files copied", file=sys.stderr)
 
 
-def export(stream: IO[bytes], name: str, record: bytes) -> None:
+def export(stream: IO[bytes], name: str, record: bytes, exchange: Path) -> None:
     """Write everything of this course that is worth keeping.
 
     Args:
         stream: the archive.
         name: the course, and its directory in the archive.
         record: the course and its people, as JSON.
+        exchange: the course's directory in the exchange.
 
     Raises:
         OSError, sqlite3.Error: something cannot be read.
@@ -99,10 +103,12 @@ def export(stream: IO[bytes], name: str, record: bytes) -> None:
         for path in sorted(each for pattern in _SETTINGS for each in Path().glob(pattern)):
             if stat.S_ISREG(path.lstat().st_mode):
                 _add_file(tar, path, f"{name}/{path}")
-        for each in _WHOLE:
-            if Path(each).is_dir():
-                number = _add(tar, Path(each), f"{name}/")
-                print(f"{each}: {number} files", file=sys.stderr, flush=True)
+        own = {each: Path(each) for each in _WHOLE}
+        seen = {f"{_EXCHANGE}/{each}": exchange / each for each in HANDED_OUT}
+        for title, directory in (own | seen).items():
+            if directory.is_dir():
+                number = _add(tar, directory, f"{name}/{title}")
+                print(f"{title}: {number} files", file=sys.stderr, flush=True)
 
 
 def record_in(stream: IO[bytes]) -> bytes:
@@ -123,12 +129,13 @@ def record_in(stream: IO[bytes]) -> bytes:
         return found.read()
 
 
-def restore(stream: IO[bytes], name: str) -> None:
+def restore(stream: IO[bytes], name: str, exchange: Path) -> None:
     """Read what `export` has written into the directory of a new course; say how many files.
 
     Args:
         stream: the archive.
         name: of the course, which is the directory in the archive.
+        exchange: the course's directory in the exchange, where students see what was handed out.
 
     Raises:
         LittlestHubError: something in it does not belong to a course.
@@ -144,8 +151,12 @@ def restore(stream: IO[bytes], name: str) -> None:
                 is_plain = member.isreg() or member.isdir()
                 if not is_plain or inside == member.name or not _is_worth_keeping(inside):
                     raise LittlestHubError(f"{member.name[:80]!r} cannot be part of a course")
-                member.name = inside
-                tar.extract(member, ".", filter="data")
+                top, _, member.name = inside.partition("/")
+                if top == _EXCHANGE:
+                    _hand_out(tar, member, exchange)
+                else:
+                    member.name = inside
+                    tar.extract(member, ".", filter="data")
                 number += member.isreg()
         # To the end, where the sum of all is: a copy may have been cut off.
         while unzipped.read(1 << 20):
@@ -156,10 +167,23 @@ def restore(stream: IO[bytes], name: str) -> None:
 def _is_worth_keeping(path: str) -> bool:
     """Return whether a path in a course's directory is one that `export` takes."""
     top, _, rest = path.partition("/")
-    if top in _WHOLE:
+    if top == _EXCHANGE and rest.partition("/")[0] not in HANDED_OUT:
+        return False
+    if top in (*_WHOLE, _EXCHANGE):
         return not {"", ".", ".."} & {*rest.split("/")} or not rest
     is_setting = any(fnmatch.fnmatchcase(path, pattern) for pattern in _SETTINGS)
     return not rest and (path == _GRADEBOOK or is_setting)
+
+
+def _hand_out(tar: tarfile.TarFile, member: tarfile.TarInfo, exchange: Path) -> None:
+    """Put a file or directory into the exchange, where students may read it."""
+    path = exchange / member.name
+    if member.isreg():
+        tar.extract(member, exchange, filter="data")
+        path.chmod(0o644)
+    elif member.name not in HANDED_OUT:
+        path.mkdir()
+        path.chmod(0o755)
 
 
 @contextlib.contextmanager
@@ -173,16 +197,17 @@ def consistent_copy(file: Path) -> Iterator[Path]:
         yield target
 
 
-def _add(tar: tarfile.TarFile, directory: Path, prefix: str) -> int:
-    """Add a directory; return the number of files."""
+def _add(tar: tarfile.TarFile, directory: Path, name: str) -> int:
+    """Add a directory under a name; return the number of files."""
     number = 0
     for parent, directories, files in os.walk(directory, onerror=_raise):
         directories[:] = sorted(each for each in directories if each not in _LEFT_OUT)
-        tar.addfile(_anonymous(tar.gettarinfo(parent, f"{prefix}{parent}")))
+        place = name / Path(parent).relative_to(directory)
+        tar.addfile(_anonymous(tar.gettarinfo(parent, str(place))))
         for each in sorted(files):
             path = Path(parent, each)
             if stat.S_ISREG(path.lstat().st_mode):
-                _add_file(tar, path, f"{prefix}{path}")
+                _add_file(tar, path, str(place / each))
                 number += 1
             else:
                 print(f"{str(path)!r} is left out: it is no plain file", file=sys.stderr)

@@ -165,7 +165,7 @@ def test_an_export_has_sources_submissions_and_the_record_and_names_nobody_of_th
     course: Path,
 ) -> None:
     stream = io.BytesIO()
-    archive.export(stream, "ps131", json.dumps({"name": "ps131"}).encode())
+    archive.export(stream, "ps131", json.dumps({"name": "ps131"}).encode(), EXCHANGE)
     with tarfile.open(fileobj=io.BytesIO(stream.getvalue())) as tar:
         members = {each.name: each for each in tar}
         record = tar.extractfile("ps131/course.json")
@@ -187,12 +187,15 @@ def test_the_copy_of_a_gradebook_is_consistent_while_it_is_written_to(course: Pa
     book.close()
 
 
-def exported(**record: object) -> bytes:
+EXCHANGE = Path("exchange-of-nobody")
+
+
+def exported(exchange: Path = EXCHANGE, **record: object) -> bytes:
     """Return an export of the course in which the test runs."""
     people: dict[str, object] = {"students": [], "former": [], "instructors": ["alice"]}
     stream = io.BytesIO()
     text = json.dumps({"name": "ps131", "title": "Physics", **people, **record})
-    archive.export(stream, "ps131", text.encode())
+    archive.export(stream, "ps131", text.encode(), exchange)
     return stream.getvalue()
 
 
@@ -205,7 +208,7 @@ def test_an_export_is_read_again_without_what_it_says_about_grades(
     target = tmp_path / "new"
     (target / "source").mkdir(parents=True)
     monkeypatch.chdir(target)
-    archive.restore(io.BytesIO(data), "ps131")
+    archive.restore(io.BytesIO(data), "ps131", EXCHANGE)
     files = {str(each.relative_to(target)) for each in target.rglob("*") if each.is_file()}
     assert files == {
         "source/ps1/work.ipynb",
@@ -215,11 +218,42 @@ def test_an_export_is_read_again_without_what_it_says_about_grades(
     }
 
 
+def test_students_see_again_what_was_handed_out_before_an_export(
+    course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = tmp_path / "exchange", tmp_path / "other"
+    (before / "outbound" / "ps1" / "data").mkdir(parents=True)
+    (before / "outbound" / "ps1" / "data" / "a.csv").write_text("1")
+    for name in ("feedback", "inbound"):
+        (before / name).mkdir()
+        (before / name / "page.html").write_text("seen by one")
+    for name in ("outbound", "feedback", "inbound"):
+        (after / name).mkdir(mode=0o711, parents=True)
+    data = exported(before)
+    target = tmp_path / "new"
+    target.mkdir()
+    monkeypatch.chdir(target)
+    umask = os.umask(0o077)
+    try:
+        archive.restore(io.BytesIO(data), "ps131", after)
+    finally:
+        os.umask(umask)
+    found = {
+        str(each.relative_to(after)): oct(each.stat().st_mode & 0o777) for each in after.rglob("*")
+    }
+    assert found == {
+        **dict.fromkeys(("outbound", "feedback", "inbound"), "0o711"),
+        **dict.fromkeys(("outbound/ps1", "outbound/ps1/data"), "0o755"),
+        **dict.fromkeys(("outbound/ps1/data/a.csv", "feedback/page.html"), "0o644"),
+    }
+    assert not (target / "exchange").exists()
+
+
 def test_an_export_that_was_cut_off_is_refused(course: Path) -> None:
     data = exported()
     for length in (10, len(data) // 2, len(data) - 1):
         with pytest.raises((EOFError, tarfile.TarError)):
-            archive.restore(io.BytesIO(data[:length]), "ps131")
+            archive.restore(io.BytesIO(data[:length]), "ps131", EXCHANGE)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +262,10 @@ def test_an_export_that_was_cut_off_is_refused(course: Path) -> None:
         ("ps131/source/../../x", tarfile.REGTYPE),
         ("ps131/source//x", tarfile.REGTYPE),
         ("ps131/.profile", tarfile.REGTYPE),
+        ("ps131/exchange/inbound/x", tarfile.REGTYPE),
+        ("ps131/exchange/x", tarfile.REGTYPE),
+        ("ps131/exchange/outbound/../inbound/x", tarfile.REGTYPE),
+        ("ps131/exchange/outbound/x", tarfile.SYMTYPE),
         ("ps131/.grading/../x", tarfile.REGTYPE),
         ("ps131/x/late.py", tarfile.REGTYPE),
         ("other/source/x", tarfile.REGTYPE),
@@ -246,7 +284,7 @@ def test_an_export_with_anything_but_a_course_is_refused(
         info.type, info.linkname = kind, "source/ps1/work.ipynb"
         tar.addfile(info)
     with pytest.raises(LittlestHubError, match="cannot be part of a course"):
-        archive.restore(io.BytesIO(stream.getvalue()), "ps131")
+        archive.restore(io.BytesIO(stream.getvalue()), "ps131", EXCHANGE)
 
 
 def test_the_people_in_an_export_are_checked(course: Path, tmp_path: Path) -> None:
