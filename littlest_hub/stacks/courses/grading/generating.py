@@ -7,12 +7,14 @@ an assignment looks like a whole one: the next release would hand it out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 
+@functools.cache
 def replace_in_one_step() -> None:
     """Let nbgrader in this process make both beside their places, and then put them there."""
     from nbgrader.converters import GenerateAssignment, GenerateFeedback
