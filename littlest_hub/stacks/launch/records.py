@@ -56,6 +56,8 @@ class Approved:
     """The key of its environment; "": it has not been built."""
     removed: tuple[str, ...] = ()
     """People from whom the owner has taken access since."""
+    order: str = ""
+    """The id of the order of its environment, without a lock; "": there is none."""
 
     @property
     def people(self) -> list[str]:
@@ -115,7 +117,10 @@ def approved(directory: Path, owner: str, id: str) -> Approved:
         environment = record["environment"]
         removed = tuple(str(name) for name in record.get("removed", ()))
         key = environment and checked_id(environment)
-        found = Approved(of_json(record["configuration"]), key, removed)
+        order = record.get("order", "")
+        found = Approved(
+            of_json(record["configuration"]), key, removed, order and checked_id(order)
+        )
     except FileNotFoundError:
         raise LittlestHubError(f"{owner} has approved no configuration {id}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -132,7 +137,15 @@ def kept_environments(directory: Path) -> frozenset[str]:
 
     It is for the service's own user, or root.
     """
-    found = set()
+    return frozenset({each.environment for each in _last_started(directory)} - {""})
+
+
+def kept_orders(directory: Path) -> frozenset[str]:
+    """Return the ids of the orders of these environments."""
+    return frozenset({each.order for each in _last_started(directory)} - {""})
+
+
+def _last_started(directory: Path) -> Iterator[Approved]:
     for name in _people(directory):
         try:
             owner = json.loads(_read(directory, _PEOPLE, name, _OWNER))["name"]
@@ -141,8 +154,7 @@ def kept_environments(directory: Path) -> frozenset[str]:
             continue
         for launch in launches.values():
             with contextlib.suppress(LittlestHubError):
-                found.add(approved(directory, owner, launch["configuration"]).environment)
-    return frozenset(found - {""})
+                yield approved(directory, owner, launch["configuration"])
 
 
 class Records:
@@ -173,6 +185,7 @@ class Records:
         configuration: Configuration,
         environment: str | None = None,
         *,
+        order: str = "",
         is_asked: bool = False,
     ) -> str:
         """Record that the person has said yes, and return the id.
@@ -180,6 +193,7 @@ class Records:
         Args:
             configuration: what has been approved.
             environment: the key of its environment; None: what it was before, if it was.
+            order: the id of the order of that environment; "": there is none.
             is_asked: the person has been asked just now, and so lets everybody in again whom the
                 configuration names.
         """
@@ -187,8 +201,10 @@ class Records:
         before = Approved(configuration)
         with contextlib.suppress(LittlestHubError):
             before = self.approved(id)
-        key = before.environment if environment is None else environment
-        self._write(Approved(configuration, key, () if is_asked else before.removed))
+        if environment is None:
+            environment, order = before.environment, before.order
+        removed = () if is_asked else before.removed
+        self._write(Approved(configuration, environment, removed, order))
         self._forget_old()
         return id
 
@@ -211,6 +227,8 @@ class Records:
         }
         if approved.removed:
             record["removed"] = [*approved.removed]
+        if approved.order:
+            record["order"] = approved.order
         write(self._place / _APPROVED / approved.configuration.id, json.dumps(record))
 
     def approved(self, id: str) -> Approved:

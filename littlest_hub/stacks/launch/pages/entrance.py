@@ -28,12 +28,18 @@ from tornado.web import authenticated
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch import links, repository, server_name
-from littlest_hub.stacks.launch.configuration import Configuration, FormError
+from littlest_hub.stacks.launch.configuration import Configuration, FormError, form_of
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.gallery import Gallery
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.page import PersonPage
-from littlest_hub.stacks.launch.pages.standing import Relation, Standing, standing
+from littlest_hub.stacks.launch.pages.standing import (
+    Relation,
+    Standing,
+    launched_before,
+    standing,
+)
+from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.connection import Credentials
 from littlest_hub.stacks.launch.service import dialogue, resolution
 from littlest_hub.stacks.launch.service.access import ForgottenError
@@ -107,7 +113,8 @@ class Entrance(PersonPage):
         try:
             found = await resolved(self, asked, asked.ref, _ignore)
         except LittlestHubError as error:
-            self._show_form(form, {"": error.message}, hint=error.hint or "")
+            before = launched_before(asked, self.person, self.records)
+            self._show_form(form, {"": error.message}, hint=error.hint or "", before=before)
             return
         await self._confirm(form, asked.at(found.commit), found)
 
@@ -173,7 +180,7 @@ class Entrance(PersonPage):
         self.finish(
             self.rendered(
                 "access.html",
-                filled={name: text for name, text in vars(form).items() if text},
+                filled=_filled(form),
                 host=urlsplit(asked.repository).netloc,
                 configuration=asked,
                 source=self._source(),
@@ -238,7 +245,7 @@ class Entrance(PersonPage):
         self.finish(
             self.rendered(
                 "confirmation.html",
-                filled={name: text for name, text in vars(form).items() if text},
+                filled=_filled(form),
                 configuration=configuration,
                 found=found,
                 access=access,
@@ -274,6 +281,7 @@ class Entrance(PersonPage):
         *,
         hint: str = "",
         is_open: bool = True,
+        before: Approved | None = None,
     ) -> None:
         problems = problems or {}
         if problems:
@@ -289,6 +297,8 @@ class Entrance(PersonPage):
                 problems=problems,
                 hint=hint,
                 is_open=is_open or not prepared,
+                before=before and before.configuration,
+                again=before and _filled(form_of(before.configuration)),
                 suggested=self._suggested(form),
                 prepared={title: _with(each, self.own) for title, each in prepared.items()},
                 asked=len(self.records.asked),
@@ -376,6 +386,10 @@ def _is_old(configuration: Configuration, found: Resolution) -> bool:
     """Return whether versions of the day of a commit may differ much from those of today."""
     is_of_today = not configuration.as_of and found.environment.kind in _UNLOCKED
     return is_of_today and "" < found.date[:10] < str(date.today() - _OLD)
+
+
+def _filled(form: Form) -> dict[str, str]:
+    return {name: text for name, text in vars(form).items() if text}
 
 
 def _with(form: Form, path: str, **changes: str) -> str:

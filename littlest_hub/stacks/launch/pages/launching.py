@@ -17,6 +17,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from markupsafe import escape
@@ -29,12 +30,14 @@ from littlest_hub.stacks.launch.configuration import Configuration, FormError, f
 from littlest_hub.stacks.launch.environment.environment_files import Kind
 from littlest_hub.stacks.launch.gallery import Gallery
 from littlest_hub.stacks.launch.links import Form
+from littlest_hub.stacks.launch.order import Order
 from littlest_hub.stacks.launch.pages.entrance import page_of_start, resolved
 from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, standing
-from littlest_hub.stacks.launch.records import Approved, Begun
+from littlest_hub.stacks.launch.records import Approved, Begun, kept_orders
 from littlest_hub.stacks.launch.service.access import ForgottenError
 from littlest_hub.stacks.launch.service.builds import BuildError, Builds
+from littlest_hub.stacks.launch.service.resolution import Resolution
 
 _QUIET_S = 15
 """Time without a line after which a sign of life is sent: proxies close silent connections."""
@@ -149,10 +152,10 @@ class Launching(PersonPage):
                     await asyncio.wait([build], timeout=_QUIET_S)
                     if not build.done():
                         await self._send("<!-- -->")
-                key = build.result()
+                key, order_id = build.result()
             finally:
                 build.cancel()
-        self.records.approve(configuration, key)
+        self.records.approve(configuration, key, order=order_id)
         return Approved(configuration, key)
 
     @contextlib.contextmanager
@@ -188,15 +191,48 @@ class Launching(PersonPage):
             if not windows:
                 people.pop(self.name, None)
 
-    async def _build(self, name: str, configuration: Configuration) -> str:
-        """Return the key of an environment; "": it is that of the hub."""
-        commit = configuration.commit
+    async def _build(self, name: str, configuration: Configuration) -> tuple[str, str]:
+        """Return the key of an environment and the id of its order; "": it is that of the hub."""
+        place = self.place
+        builds = Builds(
+            *(place.records / "orders", place.starter, place.logs, place.results),
+            kept=partial(kept_orders, place.records),
+        )
         credentials = self.access.of(name, self.owner, configuration.repository)
-        found = await resolved(self, configuration, commit, self._tell, credentials)
-        if found.commit != commit:
-            raise LittlestHubError(f"found the commit {found.commit}, expected {commit}")
+        commit = configuration.commit
+        asked: Order | None
+        try:
+            found = await resolved(self, configuration, commit, self._tell, credentials)
+        except LittlestHubError as error:
+            asked = self._ordered_before(builds, configuration)
+            if asked is None:
+                raise
+            await self._tell(f"{error.message}. What was launched before is used")
+        else:
+            asked = self._order(configuration, found)
+        return (await builds.build(asked, self._tell), asked.id) if asked else ("", "")
+
+    def _ordered_before(self, builds: Builds, configuration: Configuration) -> Order | None:
+        """Return the order of the same configuration from before; None: there is none.
+
+        Whoever has launched a private repository may have lost the right to read it since.
+        """
+        id = self.records.approved(configuration.id).order
+        with contextlib.suppress(LittlestHubError):
+            return builds.ordered(id) if id and not configuration.private else None
+        return None
+
+    def _order(self, configuration: Configuration, found: Resolution) -> Order | None:
+        """Return the order of an environment; None: it is that of the hub.
+
+        Raises:
+            LittlestHubError: it cannot be built.
+        """
+        if found.commit != configuration.commit:
+            expected = configuration.commit
+            raise LittlestHubError(f"found the commit {found.commit}, expected {expected}")
         if found.environment.kind is Kind.USUAL and not found.environment.refused:
-            return ""
+            return None
         if found.environment.refused:
             raise LittlestHubError("; ".join(map(str, found.environment.refused)))
         self._refuse_removed_sources()
@@ -206,11 +242,8 @@ class Launching(PersonPage):
             *(found.environment, read, found.date[:10], found.directory),
             built=tuple(configuration.built.split()),
         )
-        place = self.place
-        builds = Builds(place.records / "orders", place.starter, place.logs, place.results)
         owner = self.owner if configuration.private else ""
-        asked = replace(asked, as_of=configuration.as_of, owner=owner)
-        return await builds.build(asked, self._tell)
+        return replace(asked, as_of=configuration.as_of, owner=owner)
 
     def _refuse_removed_sources(self) -> None:
         """Refuse to go on if the directory that this process sees is not the resolver's any more.

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.configuration import Configuration
-from littlest_hub.stacks.launch.records import Records
+from littlest_hub.stacks.launch.records import Approved, Records
 from littlest_hub.stacks.launch.service.servers import Person, Server
 
 _SHOWN_OF_COMMIT = 12
@@ -70,6 +70,27 @@ def standing(configuration: Configuration, person: Person, records: Records) -> 
     )
     kind = Relation.SAME if _OPENED.issuperset(names) else Relation.CHANGED
     return Standing(kind, server, changes)
+
+
+def launched_before(asked: Configuration, person: Person, records: Records) -> Approved | None:
+    """Return what a person has launched before, if that is what they ask for again; or None.
+
+    It is for a repository that is gone: commit and environment are those of the last start.
+
+    Args:
+        asked: what they ask for; its ref has not been resolved.
+        person: whose server it is.
+        records: of the person.
+    """
+    server = person.servers.get(asked.name) if asked.name else None
+    if server is None or server.is_active or asked.private:
+        return None
+    try:
+        last = records.approved(server.configuration)
+    except LittlestHubError:
+        return None
+    is_same = {"commit", *_OPENED}.issuperset(asked.changes(last.configuration))
+    return last if is_same and last.order else None
 
 
 def _shown(configuration: Configuration, name: str) -> str:

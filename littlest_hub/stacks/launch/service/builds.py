@@ -9,21 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.launch.order import LIMIT_BYTES, Order
+from littlest_hub.stacks.launch.order import LIMIT_BYTES, Order, of_json
 from littlest_hub.stacks.launch.records import checked_id
 from littlest_hub.stacks.launch.service import dialogue
 from littlest_hub.stacks.launch.service.dialogue import Tell, shown
 from littlest_hub.system.files import write
 
 MOST_ORDERS, MOST_LOCKS = 100, 2000
-"""The most that are kept, the latest. Whoever launches again orders again; an environment that was
-lost is built again from its lock."""
+"""The most that are kept, the latest, besides those of servers that people have. Whoever launches
+again orders again; an environment that was lost is built again from its lock."""
 _POLL_S = 0.2
 _LOG_BYTES = 4 << 20
 """More than the largest log of the builder."""
@@ -52,10 +52,27 @@ class Builds:
         starter: the socket of the program that starts the builder.
         logs: the directory in which the builder writes logs.
         results: the directory in which it writes what orders have become.
+        kept: the ids of orders that have to stay.
     """
 
-    def __init__(self, orders: Path, starter: Path, logs: Path, results: Path) -> None:
+    def __init__(
+        self,
+        orders: Path,
+        starter: Path,
+        logs: Path,
+        results: Path,
+        kept: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self._orders, self._starter, self._logs, self._results = orders, starter, logs, results
+        self._kept = kept
+
+    def ordered(self, id: str) -> Order:
+        """Return an order from before.
+
+        Raises:
+            LittlestHubError: it is not there any more.
+        """
+        return of_json(_read(self._orders / f"{checked_id(id)}.json"), id)
 
     async def build(self, order: Order, tell: Tell) -> str:
         """Return the key of an order's environment, once it is there.
@@ -69,9 +86,10 @@ class Builds:
         """
         lock = self._orders / f"{order.id}.pins"
         known = _read(lock)
+        self._write(order)
         if known and not self._result(order).get("lock"):
             order = replace(order, lock=known)
-        self._write(order)
+            self._write(order)
         log = _Log(self._logs / f"{order.id}.jsonl", tell)
         request = {"order": order.id}
         build = asyncio.create_task(dialogue.ask(self._starter, request, "ended", tell))
@@ -98,8 +116,11 @@ class Builds:
         os.utime(file)
         for pattern, most in (("*.json", MOST_ORDERS), ("*.pins", MOST_LOCKS)):
             by_age = sorted(self._orders.glob(pattern), key=lambda each: each.stat().st_mtime)
-            for each in by_age[:-most]:
-                each.unlink(missing_ok=True)
+            old = by_age[:-most]
+            kept = self._kept() if old else ()
+            for each in old:
+                if each.stem not in kept:
+                    each.unlink(missing_ok=True)
 
 
 class _Log:

@@ -15,9 +15,11 @@ import httpx
 import pytest
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.launch import records
 from littlest_hub.stacks.launch.pages import launching
 from littlest_hub.stacks.launch.pages.entrance import source_of
 from littlest_hub.stacks.launch.records import approved
+from littlest_hub.stacks.launch.service import builds
 from littlest_hub.stacks.launch.service.servers import Servers
 from littlest_hub.stacks.launch.settings import SCOPES
 from tests.eventually import eventually
@@ -747,6 +749,65 @@ def test_the_faster_of_two_windows_wins_and_the_other_asks_again(alice: Browser)
     first, second = alice.open(**FORM), alice.open(**FORM, memory_gb="1")
     alice.press(first, "launch")
     assert 'id="changed"' in alice.press(second, "launch").text
+
+
+# --- a repository that is gone
+
+
+GONE = {"refused": f"there is no repository at {URL}, or it is private", "hint": ""}
+
+
+def test_a_server_whose_repository_is_gone_starts_as_it_was(alice: Browser) -> None:
+    launched(alice, **FORM)
+    alice.stop("course")
+    (before,) = alice.site.builder.orders
+    alice.site.reset()
+    alice.site.resolver.lines = [GONE]
+    # Another file may be asked for; what opens is what was launched.
+    page = alice.open(**{**FORM, "path": "other.ipynb"})
+    assert page.status_code == 400
+    assert "You have launched course before" in text_of(page)
+    assert target(alice.press(page, "launch"))
+    assert alice.site.builder.orders == [before]
+    assert not alice.servers()["course"]["stopped"]
+    assert 'id="again"' not in alice.open(**FORM).text, "it runs"
+
+
+def test_only_the_same_launch_starts_without_its_repository(alice: Browser) -> None:
+    launched(alice, **FORM)
+    alice.stop("course")
+    alice.site.resolver.lines = [GONE]
+    for changed in ({"memory_gb": "1"}, {"name": "other"}, {"repo": "gh/org/repo/dev"}):
+        assert 'id="again"' not in alice.open(**{**FORM, **changed}).text
+    bob = Browser(alice.site).log_in()
+    assert 'id="again"' not in bob.open(**FORM).text
+    # Nor by the request of the button, for somebody who has not launched it.
+    alice.site.reset()
+    page = bob.open(**FORM)
+    alice.site.resolver.lines = [GONE]
+    failed = bob.press(page, "launch")
+    assert "there is no repository" in text_of(failed)
+    assert not target(failed)
+    assert not alice.site.builder.requests
+
+
+def test_orders_of_servers_stay_and_old_ones_of_no_server_go(
+    alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "MOST_ORDERS", 1)
+    monkeypatch.setattr(records, "NEW_S", -1)
+    orders = alice.site.records / "orders"
+    for name, as_of in (("first", "2026-01-01"), ("second", "2026-01-02"), ("third", "2026-01-03")):
+        launched(alice, repo=URL, name=name, as_of=as_of)
+    dates = [json.loads(each.read_text()).get("as_of") for each in orders.glob("*.json")]
+    assert {"2026-01-01", "2026-01-02", "2026-01-03"} <= {*dates}
+    alice.stop("first")
+    page = alice.get(f"{PATH}servers/delete", params={"server": "first"})
+    alice.post(f"{PATH}servers/delete", data=hidden(page))
+    launched(alice, repo=URL, name="fourth", as_of="2026-01-04")
+    dates = [json.loads(each.read_text()).get("as_of") for each in orders.glob("*.json")]
+    assert "2026-01-01" not in dates
+    assert {"2026-01-02", "2026-01-03", "2026-01-04"} <= {*dates}
 
 
 # --- links

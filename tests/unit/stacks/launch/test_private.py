@@ -222,6 +222,17 @@ def test_an_update_asks_again_and_a_server_that_is_there_opens_as_it_is(alice: B
     alice.stop("course")
 
 
+def test_a_private_server_does_not_start_without_its_repository(alice: Browser) -> None:
+    """Its owner may have lost the right to read it."""
+    alice.press(opened(alice), "launch")
+    alice.stop("course")
+    alice.site.resolver.lines = [{"refused": "this name and token do not open it", "hint": ""}]
+    page = opened(alice)
+    assert page.status_code == 400
+    assert 'id="again"' not in page.text
+    alice.site.reset()
+
+
 def test_a_private_launch_is_neither_published_nor_counted(alice: Browser) -> None:
     boss = Browser(alice.site, "boss").log_in()
     page = alice.get(f"{PATH}links", params=FORM)

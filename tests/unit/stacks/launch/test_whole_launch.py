@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -223,6 +224,29 @@ def test_an_environment_that_is_lost_is_built_again_from_its_lock(
     assert target(whole.launched(alice, "lost"))
     assert whole.approved(alice, "lost").environment == before
     assert whole.run(before, "import eta; print(eta.VERSION)") == "1.0"
+
+
+def test_an_environment_that_is_lost_is_built_again_although_its_repository_is_gone(
+    whole: Whole, alice: Browser
+) -> None:
+    site = whole.programs.build_site
+    site.index.add("theta", "1.0")
+    repository = whole.git.repository("gone")
+    repository.commit({"requirements.txt": "theta\n"})
+    whole.launched(alice, "gone")
+    before = whole.approved(alice, "gone").environment
+    alice.stop("gone")
+    shutil.rmtree(repository.directory)
+    for each in (*site.place.results.iterdir(), site.place.record(before)):
+        each.unlink()
+    for each in whole.programs.setup.sources.iterdir():
+        shutil.rmtree(each)
+    site.index.add("theta", "2.0")
+    page = whole.launched(alice, "gone")
+    assert "What was launched before is used" in page.text
+    assert target(page)
+    assert whole.approved(alice, "gone").environment == before
+    assert whole.run(before, "import theta; print(theta.VERSION)") == "1.0"
 
 
 def test_what_cannot_be_installed_is_said_with_the_packages_that_conflict(
