@@ -41,6 +41,7 @@ from littlest_hub.stacks.launch.pages.standing import (
 )
 from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.connection import Credentials
+from littlest_hub.stacks.launch.resolver.limits import AT_ONCE
 from littlest_hub.stacks.launch.service import dialogue, resolution
 from littlest_hub.stacks.launch.service.access import ForgottenError
 from littlest_hub.stacks.launch.service.dialogue import Tell
@@ -352,8 +353,10 @@ async def resolved(
         request |= {"owner": page.owner, "user": credentials.user}
         request |= {"password": credentials.password}
     turns = page.settings.setdefault("turns", defaultdict(asyncio.Lock))
-    # One after the other: a page of the web could ask for a hundred in a person's name.
-    async with turns[page.name]:
+    at_once = page.settings.setdefault("resolvers", asyncio.Semaphore(AT_ONCE))
+    # One after the other: a page of the web could ask for a hundred in a person's name. And a class
+    # that follows a link at the same moment waits.
+    async with turns[page.name], at_once:
         try:
             async with asyncio.timeout(_RESOLVER_S):
                 answer = await dialogue.ask(page.place.resolver, request, "resolved", tell)

@@ -36,7 +36,7 @@ from littlest_hub.stacks.launch.pages.page import PersonPage
 from littlest_hub.stacks.launch.pages.standing import Relation, standing
 from littlest_hub.stacks.launch.records import Approved, Begun, kept_orders
 from littlest_hub.stacks.launch.service.access import ForgottenError
-from littlest_hub.stacks.launch.service.builds import BuildError, Builds
+from littlest_hub.stacks.launch.service.builds import MOST_WAITING, BuildError, Builds
 from littlest_hub.stacks.launch.service.resolution import Resolution
 
 _QUIET_S = 15
@@ -210,7 +210,11 @@ class Launching(PersonPage):
             await self._tell(f"{error.message}. What was launched before is used")
         else:
             asked = self._order(configuration, found)
-        return (await builds.build(asked, self._tell), asked.id) if asked else ("", "")
+        if asked is None:
+            return "", ""
+        waiting = self.settings.setdefault("waiting", asyncio.Semaphore(MOST_WAITING))
+        async with waiting:
+            return await builds.build(asked, self._tell), asked.id
 
     def _ordered_before(self, builds: Builds, configuration: Configuration) -> Order | None:
         """Return the order of the same configuration from before; None: there is none.

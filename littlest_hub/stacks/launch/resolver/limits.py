@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from littlest_hub.errors import LittlestHubError
 
+AT_ONCE = 4
+"""Repositories that are resolved at the same time; further people wait for their turn."""
+
 
 class TooMuchError(LittlestHubError):
     """A repository that exceeds a limit."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch import STACK, packet_filter
+from littlest_hub.stacks.launch.resolver.limits import AT_ONCE
 from littlest_hub.units.bound_socket import bound_socket
 from littlest_hub.units.unit import (
     SANDBOX,
@@ -21,7 +22,8 @@ _PACKAGE = "littlest_hub.stacks.launch.resolver"
 _RUNTIME_S = 180
 """More than the time in `limits.Limits`, so that the resolver can say itself what took long."""
 _LOOKUP_S = 15
-_MOST_RESOLVERS, _MOST_LOOKUPS = 4, 16
+_MOST_RESOLVERS, _MOST_LOOKUPS = 3 * AT_ONCE, 16
+"""The service keeps to AT_ONCE; a unit that is about to end counts, too."""
 _WORK = "/run"
 """A directory in memory for objects of git, in the resolver's view, where nothing of /run is."""
 _WORK_BYTES = "400M"

@@ -24,6 +24,8 @@ from littlest_hub.system.files import write
 MOST_ORDERS, MOST_LOCKS = 100, 2000
 """The most that are kept, the latest, besides those of servers that people have. Whoever launches
 again orders again; an environment that was lost is built again from its lock."""
+MOST_WAITING = 48
+"""Connections to the starter at the same time; it accepts more (`builder.units`)."""
 _POLL_S = 0.2
 _LOG_BYTES = 4 << 20
 """More than the largest log of the builder."""
@@ -146,6 +148,10 @@ class _Log:
 
     async def follow(self) -> None:
         """Tell the lines that are new."""
+        # First: whoever came later may have begun the next log, which is another build's.
+        await self._read_on()
+        if self._end:
+            return
         found = _opened(self._file)
         if not found or _is_same(found, self._current) or _is_same(found, self._earlier):
             if found:
@@ -154,6 +160,9 @@ class _Log:
             if self._current:
                 self._current.close()
             self._current, self._rest = found, b""
+            await self._read_on()
+
+    async def _read_on(self) -> None:
         if self._current:
             *lines, self._rest = (self._rest + self._current.read(_LOG_BYTES)).split(b"\n")
             for line in lines:

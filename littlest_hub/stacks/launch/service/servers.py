@@ -180,16 +180,19 @@ class Servers:
 
     async def _request(self, method: str, path: str, body: object = None, base: str = "") -> Any:
         try:
-            answer = await AsyncHTTPClient().fetch(
-                (base or self._user) + path,
-                method=method,
-                # A body of DELETE says that the server is removed.
-                allow_nonstandard_methods=True,
-                headers={"Authorization": f"token {self._token}"},
-                body=json.dumps(body) if body is not None else None,
-                request_timeout=_TIMEOUT_S,
-                follow_redirects=False,
-            )
+            # The shared client makes requests wait for ten others, and JupyterHub says only after
+            # ten seconds that a server is still starting.
+            with contextlib.closing(AsyncHTTPClient(force_instance=True)) as client:
+                answer = await client.fetch(
+                    (base or self._user) + path,
+                    method=method,
+                    # A body of DELETE says that the server is removed.
+                    allow_nonstandard_methods=True,
+                    headers={"Authorization": f"token {self._token}"},
+                    body=json.dumps(body) if body is not None else None,
+                    request_timeout=_TIMEOUT_S,
+                    follow_redirects=False,
+                )
             is_json = answer.headers.get("Content-Type", "").startswith("application/json")
             return json.loads(answer.body) if is_json and answer.body else {}
         except HTTPClientError as error:

@@ -79,7 +79,8 @@ c.JupyterHub.template_paths = [pages.TEMPLATES]
 c.Pages.home_parts = ["launch-shared.html"]
 c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
-c.JupyterHub.load_groups = {"physics": {"users": ["physicist"]}}
+members = ["physicist", *(f"physicist{number}" for number in range(40))]
+c.JupyterHub.load_groups = {"physics": {"users": members}}
 c.Authenticator.admin_users = {"boss"}
 
 if __name__ == "__main__":
