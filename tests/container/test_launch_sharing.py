@@ -124,6 +124,42 @@ def test_a_volume_that_others_have_replaced_by_a_link_is_refused(launching: Laun
             launching.machine.run(["sh", "-c", "rm /srv/data && mv /srv/real /srv/data"])
 
 
+_TRAPS = """
+cd /srv/data
+cp /usr/bin/id as-root && chmod 4755 as-root
+ln -s /srv/finance others
+ln -s /root/.profile root
+"""
+_REMOUNTS = """
+mount -o remount,rw /run/jupyter/volumes/data
+mount -o remount,bind,rw /run/jupyter/volumes/data
+unshare --map-root-user --mount mount -o remount,bind,rw /run/jupyter/volumes/data
+chmod a+w /run/jupyter/volumes/data
+touch volumes/data/x /run/jupyter/volumes/data/x /proc/self/root/run/jupyter/volumes/data/x
+"""
+
+
+def test_nothing_in_a_volume_gives_more_than_the_volume(launching: LaunchMachine) -> None:
+    machine = launching.machine
+    machine.run(["sh", "-c", _TRAPS])
+    try:
+        with launching.hub.person() as alice:
+            set_groups(launching, physics=[alice.name])
+            launching.repository("trapped", {"start.ipynb": START})
+            with launching.launched(alice, "trapped", mount="data"):
+                own = machine.run(["id", "-u", alice.name]).stdout.strip()
+                assert output(alice, "trapped", "volumes/data/as-root -u") == own
+                said = output(alice, "trapped", "cat volumes/data/others/salaries.txt")
+                assert said.endswith(("Permission denied", "No such file or directory"))
+                said = output(alice, "trapped", "cat volumes/data/root")
+                assert said.endswith(("Permission denied", "No such file or directory"))
+                said = output(alice, "trapped", f"({_REMOUNTS})")
+                assert said.count("Read-only file system") == 4, said
+        assert "x" not in machine.run(["ls", "/srv/data"]).stdout.split()
+    finally:
+        machine.run(["sh", "-c", "cd /srv/data && rm as-root others root"])
+
+
 def follow(kernel: Kernel) -> None:
     """Receive what a kernel says until its websocket ends."""
     while True:
@@ -168,6 +204,78 @@ def test_a_collaborator_uses_the_server_and_sees_nothing_of_the_owners_home(
             assert "by-bob" in output(alice, "proj", "ls")
         # What they did there has not reached the owner's own server.
         assert alice.run_cell("print(1, end='')") == "1"
+
+
+# The owner's tokens, the owner's other server, a new server, and the server itself.
+_WITH_THE_TOKEN = """
+import os, urllib.error, urllib.request
+api, own = os.environ["JUPYTERHUB_API_URL"], os.environ["JUPYTERHUB_SERVICE_PREFIX"]
+def status(url, data=None):
+    headers = {{"Authorization": "token " + os.environ["JUPYTERHUB_API_TOKEN"]}}
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, data, headers)).status
+    except urllib.error.HTTPError as error:
+        return error.code
+user, hub = "{user}", api.removesuffix("/hub/api")
+print(
+    status(f"{{api}}/users/{{user}}/tokens"), status(f"{url}/user/{{user}}/api/contents"),
+    status(f"{{api}}/users/{{user}}/servers/more", b""), status(f"{url}{{own}}api/contents"),
+)
+"""
+
+
+def test_the_token_that_a_collaborator_can_read_opens_this_server_alone(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("token", {"start.ipynb": START})
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        alice.start_server()
+        with launching.launched(alice, "token", share=bob.name):
+            theirs = f"{alice.name}/token"
+            assert bob.open_shared(theirs).status_code == 200
+            cell = _WITH_THE_TOKEN.format(user=alice.name, url=launching.hub.url)
+            with bob.open_kernel(server=theirs) as kernel:
+                found = [int(each) for each in kernel.run(cell).split()]
+        assert all(each in (403, 404) for each in found[:3]), found
+        assert found[3] == 200
+
+
+_PLANT = """
+mkdir -p ~/.ipython/profile_default/startup ~/.jupyter
+echo "open('/var/tmp/ran', 'w')" >~/.ipython/profile_default/startup/planted.py
+echo "open('/var/tmp/ran', 'w')" >~/.jupyter/jupyter_server_config.py
+echo "touch /var/tmp/ran" >~/.profile
+rm start.ipynb && ln -s /home/{owner}/diary.txt start.ipynb
+(while sleep 1; do date >~/alive; done) >/dev/null 2>&1 &
+echo planted
+"""
+
+
+def test_what_a_collaborator_leaves_behind_reaches_nothing_of_the_owners(
+    launching: LaunchMachine,
+) -> None:
+    repository = launching.repository("planted", {"start.ipynb": START})
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        diary = f"/home/{alice.name}/diary.txt"
+        launching.machine.put(diary, "dear diary")
+        launching.launch(alice, "planted", share=bob.name)
+        alice.await_server(server="planted")
+        theirs = f"{alice.name}/planted"
+        assert bob.open_shared(theirs).status_code == 200
+        assert output(bob, theirs, f"({_PLANT.format(owner=alice.name)})") == "planted"
+        # An update of the shared server writes through no link.
+        repository.commit({"start.ipynb": START + "\n"})
+        with launching.launched(alice, "planted", decision="update", share=bob.name):
+            assert launching.machine.read(diary) == "dear diary"
+            assert "alive" in output(alice, "planted", "ls ~")
+        # Without others, it is the owner's own again.
+        launching.machine.run(["rm", "-f", "/var/tmp/ran"])
+        with launching.launched(alice, "planted", decision="update"):
+            said = output(alice, "planted", "id -un; ls ~ /var/tmp; find ~ -name planted.py")
+            assert said.startswith(f"{alice.name}\n")
+            assert not {"ran", "alive"} & {*said.split()}, said
+            assert "planted.py" not in said
+        assert launching.machine.read(diary) == "dear diary"
 
 
 def test_access_that_is_taken_ends_at_once_also_for_what_is_open(launching: LaunchMachine) -> None:
