@@ -63,6 +63,7 @@ class Student:
     seconds: float = 0
     """From arrival to the answer."""
     failure: str = ""
+    kernel: Kernel | None = field(default=None, repr=False)
 
     def attend(self, url: str, until_over: contextlib.ExitStack) -> None:
         """Log in, start a server, and run the cell; the kernel stays until the class is over."""
@@ -74,9 +75,9 @@ class Student:
                 person.await_server(timeout_s=PATIENCE_S)
             else:
                 person.start_server(timeout_s=PATIENCE_S)
-            kernel = until_over.enter_context(person.open_kernel())
-            until_over.callback(_end, person, kernel)
-            if (printed := kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
+            self.kernel = until_over.enter_context(person.open_kernel())
+            until_over.callback(_end, person, self.kernel)
+            if (printed := self.kernel.run(CELL, timeout_s=PATIENCE_S).strip()) != ANSWER:
                 self.failure = f"the cell printed {printed!r}"
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
