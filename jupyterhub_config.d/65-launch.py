@@ -49,6 +49,9 @@ GUESTS = 0
 # ["*"] is everybody but guests, who are ["guests"]. A server sees only the directories that its
 # user has chosen.
 VOLUMES = {}
+# How many volumes a member of a group of the hub may make for groups that they are in:
+# {"staff": 5}; "*" is everybody but guests. {}: nobody makes any, and nobody has those that exist.
+GROUP_VOLUMES = {}
 # Launches that you offer, by the title that people see: {"Statistics, week 1": {"repo":
 # "https://…", "path": "start.ipynb"}}. Write the fields as in the address of the filled-in form.
 PREPARED = {}

@@ -55,6 +55,8 @@ class Values:
     """The most other people whom a person may let into a server."""
     volumes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Directories of the machine, by the name that people read, with groups of the hub."""
+    group_volumes: Mapping[str, int] = field(default_factory=dict)
+    """How many volumes each member of a group of the hub may make for their groups."""
     prepared: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """The fields of a form, by what people read."""
     one_click: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class Values:
             guests=self.guests,
             is_private_possible=self.private,
             volumes={name: Volume.of_values(each) for name, each in self.volumes.items()},
+            group_volumes={**self.group_volumes},
             prepared={title: Form(**form) for title, form in self.prepared.items()},
             one_click={group: tuple(each) for group, each in self.one_click.items()},
             documentation=self.documentation,
@@ -228,6 +231,14 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "volumes": (
         lambda value: isinstance(value, Mapping),
         '{"data": {"path": "/srv/data", "read": ["physics"], "write": ["staff"]}}',
+    ),
+    "group_volumes": (
+        lambda value: (
+            isinstance(value, Mapping)
+            and all(map(_is_text, value))
+            and all(type(each) is int and 0 <= each <= 100 for each in value.values())
+        ),
+        '0 to 100 by group, such as {"staff": 5}',
     ),
     "one_click": (
         lambda value: (

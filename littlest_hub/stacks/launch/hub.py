@@ -11,6 +11,7 @@ from littlest_hub.manifest.enabled import give_everybody, stack_service
 from littlest_hub.manifest.plain_values import record_of
 from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.fragment import Values
+from littlest_hub.stacks.launch.group_volumes import api as group_volumes
 from littlest_hub.stacks.launch.guests import pages as guests
 from littlest_hub.stacks.launch.guests import sweeping
 from littlest_hub.stacks.launch.guests.names import is_guest
@@ -63,6 +64,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.RequestPolicy.user_options.update({OPTION: checked_id})
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
     c.Pages.handlers.update(shared.HANDLERS)
+    c.Pages.handlers.update(group_volumes.HANDLERS)
     c.JupyterHub.template_vars.update(shared.template_vars())
     c.JupyterHub.template_paths.append(shared.TEMPLATES)
     c.Pages.home_parts.append("launch-shared.html")

@@ -15,9 +15,12 @@ from littlest_hub.layout import PackageSet
 from littlest_hub.stacks.launch import STACK, fragment
 from littlest_hub.stacks.launch.builder.cleaning import size_bytes
 from littlest_hub.stacks.launch.builder.place import Place
+from littlest_hub.stacks.launch.group_volumes import store
+from littlest_hub.stacks.launch.group_volumes.helper import HALF, REMOVED
 from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.stacks.launch.volumes import refuse_replaceable
 from littlest_hub.system import landlock
+from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.rattler import PACKAGE
 
 _SERVICES = ("-permissions.service", "-builder.service")
@@ -80,6 +83,30 @@ def volumes(snapshot: Snapshot) -> Iterator[Finding]:
             text = f"the volume {name} starts in no server: {error.message}"
             again = error.hint or f"# make the directory, or change VOLUMES in {fragment.FRAGMENT}"
             yield Finding(PROBLEM, STACK, text, again)
+
+
+def group_volumes(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that volumes of groups are whole, and that deleted ones are gone."""
+    layout = snapshot.layout
+    place = layout.on_disk(store.place_of(layout))
+    if not snapshot.is_root or not place.is_dir():
+        return
+    # Others could put a link there, which systemd, as root, would follow.
+    loose = loose_step(store.place_of(layout), layout.root)
+    if loose or place.stat().st_mode & 0o077:
+        again = loose.repair if loose else f"chmod 700 {place}"
+        yield Finding(PROBLEM, STACK, f"{place} is open to others; expected mode 0700", again)
+    for name in sorted(each.name for each in place.iterdir()):
+        if name.startswith(REMOVED):
+            text = f"the files of a deleted volume are still in {place / name}"
+            yield Finding(WARNING, STACK, text, f"rm -rf {place / name}")
+        elif not name.startswith(HALF):
+            try:
+                found = store.read(layout, name)
+                refuse_replaceable(found.volume(layout), layout.root)
+            except LittlestHubError as error:
+                text = f"{place / name} is in no server: {error.message}"
+                yield Finding(PROBLEM, STACK, text, f"# repair it, or move it out of {place}")
 
 
 def packet_filter(snapshot: Snapshot) -> Iterator[Finding]:

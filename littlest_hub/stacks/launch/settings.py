@@ -60,6 +60,8 @@ class Settings:
     runs_code: bool = True
     """Whether builds may run code that somebody has approved; False: nothing keeps it apart."""
     volumes: Mapping[str, Volume] = field(default_factory=dict)
+    group_volumes: Mapping[str, int] = field(default_factory=dict)
+    """How many volumes a member of a group may make for groups; {}: there are none."""
     prepared: Mapping[str, Form] = field(default_factory=dict)
     """Forms that somebody has filled in, by what people read: "Statistics, first week"."""
     one_click: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.launch.builder import units as builder
 from littlest_hub.stacks.launch.environment.channels import Channels
 from littlest_hub.stacks.launch.fragment import FRAGMENT
+from littlest_hub.stacks.launch.group_volumes import units as group_volumes
 from littlest_hub.stacks.launch.resolver import settings
 from littlest_hub.stacks.launch.resolver import units as resolver
 from littlest_hub.stacks.launch.service import units as service
@@ -30,6 +31,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     yield from service.units(layout, stack)
     yield from resolver.units(layout, stack, networks)
     yield from builder.units(layout, stack, networks, nameservers(), channels)
+    yield from group_volumes.units(layout)
     yield from _permissions(layout, layout.stack_unit(stack.name, "-permissions"))
 
 

@@ -9,6 +9,7 @@
 | gallery, gallery/publish, gallery/decide | what people have published (`shelf`) |
 | servers | the person's launched servers, who may use them, and those of others (`servers`) |
 | servers/remove, servers/delete | take access from somebody; delete a server (`servers`) |
+| volumes, volumes/make, volumes/delete | volumes of the person's groups (`group_volumes`) |
 | badge.svg | the picture of a button, without a login (`sharing`) |
 | launch.css | what the hub's style sheet lacks (`sharing`) |
 

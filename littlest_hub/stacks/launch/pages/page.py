@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.links import SERVICE, Form
 from littlest_hub.stacks.launch.records import Records, digest_of
 from littlest_hub.stacks.launch.service.access import Access
-from littlest_hub.stacks.launch.service.servers import Person, Servers
+from littlest_hub.stacks.launch.service.servers import GroupVolumes, Person, Servers
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, Settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -145,6 +145,7 @@ class PersonPage(Page):
     person: Person
     records: Records
     servers: Servers
+    group_volumes = GroupVolumes()
 
     async def prepare(self) -> None:
         await super().prepare()
@@ -156,6 +157,8 @@ class PersonPage(Page):
             self.person = await self.servers.person()
             self.records = Records(self.place.records, self.name, self.person.since)
             self.records.keep(self.person.servers)
+            if self.has_group_volumes:
+                self.group_volumes = await self.servers.group_volumes()
 
     @property
     def owner(self) -> str:
@@ -165,7 +168,17 @@ class PersonPage(Page):
     @property
     def choices(self) -> Choices:
         """Further choices that the person has."""
-        return self.hub_settings.choices_for(self.name, self.person.groups)
+        found = self.hub_settings.choices_for(self.name, self.person.groups)
+        return replace(found, volumes={**self.group_volumes.offered, **found.volumes})
+
+    @property
+    def has_group_volumes(self) -> bool:
+        """Whether there can be volumes of groups for the person."""
+        return bool(self.hub_settings.group_volumes) and not is_guest(self.name)
+
+    def common_values(self) -> dict[str, Any]:
+        has_group_volumes = bool(self.current_user) and self.has_group_volumes
+        return {**super().common_values(), "has_group_volumes": has_group_volumes}
 
     def judged(self, form: Form) -> Configuration:
         """Return what a form of the person asks for.

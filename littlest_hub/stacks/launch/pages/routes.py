@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from littlest_hub.stacks.launch.pages.entrance import AskAgain, Entrance
+from littlest_hub.stacks.launch.pages.group_volumes import Deletion as VolumeDeletion
+from littlest_hub.stacks.launch.pages.group_volumes import Making, OwnVolumes
 from littlest_hub.stacks.launch.pages.launching import Launch, Launching
 from littlest_hub.stacks.launch.pages.page import Page
 from littlest_hub.stacks.launch.pages.servers import Deletion, OwnServers, Removal
@@ -21,6 +23,9 @@ PAGES: list[tuple[str, type[Page]]] = [
     ("servers", OwnServers),
     ("servers/remove", Removal),
     ("servers/delete", Deletion),
+    ("volumes", OwnVolumes),
+    ("volumes/make", Making),
+    ("volumes/delete", VolumeDeletion),
     (r"badge\.svg", Badge),
     (r"launch\.css", Style),
 ]

@@ -30,7 +30,14 @@ from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.launch import STACK, records, repository, server_name, volumes
 from littlest_hub.stacks.launch.builder.place import Place
-from littlest_hub.stacks.launch.configuration import Caps, Configuration, form_of, of_form
+from littlest_hub.stacks.launch.configuration import (
+    Caps,
+    Choices,
+    Configuration,
+    form_of,
+    of_form,
+)
+from littlest_hub.stacks.launch.group_volumes import store
 from littlest_hub.stacks.launch.guests.names import is_guest
 from littlest_hub.stacks.launch.records import Approved
 from littlest_hub.stacks.launch.resolver.sources import Sources
@@ -163,9 +170,7 @@ class WithLaunch:
             LittlestHubError: it is not permitted, or that of another server.
         """
         settings = self.launch_settings
-        # The groups of this moment: who has left one has lost its volumes.
-        groups = [str(group.name) for group in self.user.groups]
-        choices = settings.choices_for(self.user.name, groups)
+        choices = self._choices_of(self.user.orm_user, configuration.mounts)
         asked = of_form(form_of(configuration), settings.policy, settings.caps, choices)
         if not repository.is_commit(configuration.commit) or (
             asked.at(configuration.commit) != configuration
@@ -184,7 +189,35 @@ class WithLaunch:
         if is_guest(self.user.name) and not settings.offers(configuration):
             raise LittlestHubError(NOT_FOR_GUESTS)
         for mount in volumes.mounts(configuration.mounts):
-            volumes.refuse_replaceable(settings.volumes[mount.name], self.layout.root)
+            found = self._volumes_among(configuration.mounts)[mount.name]
+            volumes.refuse_replaceable(found, self.layout.root)
+
+    def _choices_of(self, row: orm.User, mounts: str) -> Choices:
+        """Return what somebody may choose at this moment, with the groups that they are in now.
+
+        Args:
+            row: the person.
+            mounts: what is chosen; of the groups' volumes, only these are looked for.
+        """
+        settings, name = self.launch_settings, str(row.name)
+        groups = [str(group.name) for group in row.groups]
+        choices = settings.choices_for(name, groups)
+        if not settings.group_volumes or is_guest(name):
+            return choices
+        person = records.digest_of(name, str(isoformat(row.created)))
+        offered = store.offered(self._group_volumes_among(mounts), groups, person)
+        return replace(choices, volumes={**offered, **choices.volumes})
+
+    def _volumes_among(self, mounts: str) -> dict[str, volumes.Volume]:
+        """Return all volumes of the administrator's, and those of groups that are chosen."""
+        found = self._group_volumes_among(mounts)
+        own = {name: each.volume(self.layout) for name, each in found.items()}
+        return {**own, **self.launch_settings.volumes}
+
+    def _group_volumes_among(self, mounts: str) -> dict[str, store.GroupVolume]:
+        # No more, since the service, which has written them, may be hijacked.
+        names = [each.name for each in volumes.mounts(mounts)][: volumes.MOST]
+        return store.named(self.layout, names) if self.launch_settings.group_volumes else {}
 
     def _judge_people(self, approved: Approved) -> None:
         """Refuse volumes that somebody who may use the server could not have themselves.
@@ -195,9 +228,8 @@ class WithLaunch:
         mounts = approved.configuration.mounts
         for name in approved.people if mounts else ():
             row = orm.User.find(self.user.db, name)
-            groups = [str(group.name) for group in row.groups] if row else []
             try:
-                volumes.checked(mounts, self.launch_settings.choices_for(name, groups).volumes)
+                volumes.checked(mounts, self._choices_of(row, mounts).volumes if row else {})
             except LittlestHubError as error:
                 raise LittlestHubError(
                     f"{name}, who may use this server, may not have its volumes: {error.message}"
@@ -297,7 +329,7 @@ class UnitWithLaunch(WithLaunch):
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
         found = self.launched()
         mounts = found.configuration.mounts if found else ""
-        shown = volumes.properties(mounts, self.launch_settings.volumes)
+        shown = volumes.properties(mounts, self._volumes_among(mounts))
         launch = replace(launch, properties=with_values(launch.properties, shown))
         if found is None:
             hidden = {"InaccessiblePaths": [f"-{Place.of(self.layout).home}"]}
@@ -441,6 +473,7 @@ def settings_of_children(settings: Settings) -> Settings:
         settings,
         caps=Caps(),
         volumes={},
+        group_volumes={},
         collaborators=0,
         is_temporary_possible=False,
         guests=0,
@@ -454,6 +487,7 @@ def _settings_of_jobs(settings: Settings) -> Settings:
     return replace(
         settings,
         volumes={},
+        group_volumes={},
         collaborators=0,
         is_temporary_possible=False,
         is_private_possible=False,

@@ -66,6 +66,61 @@ class Person:
     is_admin: bool = False
 
 
+@dataclass(frozen=True)
+class GroupVolume:
+    """A volume of a group, as the hub describes it to a person."""
+
+    name: str
+    group: str
+    owner: str
+    is_offered: bool
+    """Whether the person may have it in a server."""
+    may_write: bool
+    is_written_by_all: bool
+    """Whether all members of the group may write."""
+    may_delete: bool
+    members: tuple[str, ...] = ()
+    """Members of the group, for those who may delete it."""
+    others: int = 0
+    """The number of further members."""
+
+
+@dataclass(frozen=True)
+class GroupVolumes:
+    """The volumes of groups that a person sees."""
+
+    volumes: tuple[GroupVolume, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Groups for which the person may make one."""
+    most: int = 0
+    """The most that the person may make."""
+
+    @classmethod
+    def of_json(cls, model: Mapping[str, Any]) -> GroupVolumes:
+        """Return what the hub has answered."""
+        found = [
+            GroupVolume(**{**each, "members": tuple(each["members"])}) for each in model["volumes"]
+        ]
+        return cls(tuple(found), tuple(model["groups"]), int(model["most"]))
+
+    @property
+    def offered(self) -> dict[str, bool]:
+        """The volumes that the person may choose: whether they may write."""
+        return {each.name: each.may_write for each in self.volumes if each.is_offered}
+
+
+class HubRefusalError(LittlestHubError):
+    """The refusal of a request by JupyterHub.
+
+    Args:
+        said: its message.
+    """
+
+    def __init__(self, said: str) -> None:
+        super().__init__(f"JupyterHub refuses: {said}")
+        self.said = said
+
+
 class Servers:
     """The servers of a person.
 
@@ -143,6 +198,36 @@ class Servers:
         path = f"/launch-shares/{self._name}/{quote(name, safe='')}"
         await self._request("POST", path, {}, self._api)
 
+    async def group_volumes(self) -> GroupVolumes:
+        """Return the volumes of groups that the person sees.
+
+        Raises:
+            LittlestHubError: the hub does not tell.
+        """
+        model = await self._request("GET", f"/launch-volumes/{self._name}", base=self._api)
+        try:
+            return GroupVolumes.of_json(model)
+        except (TypeError, KeyError, ValueError) as error:
+            raise LittlestHubError("JupyterHub does not tell which volumes there are") from error
+
+    async def make_volume(self, group: str, name: str, *, is_written_by_all: bool) -> None:
+        """Make a volume for a group.
+
+        Raises:
+            LittlestHubError: the hub refuses.
+        """
+        body = {"group": group, "name": name, "is_written_by_all": is_written_by_all}
+        await self._request("POST", f"/launch-volumes/{self._name}", body, self._api)
+
+    async def delete_volume(self, name: str) -> None:
+        """Delete a volume of a group.
+
+        Raises:
+            LittlestHubError: the hub refuses.
+        """
+        path = f"/launch-volumes/{self._name}/{quote(name, safe='')}"
+        await self._request("DELETE", path, base=self._api)
+
     async def delete(self, name: str) -> None:
         """Delete a server that has stopped.
 
@@ -196,7 +281,7 @@ class Servers:
             is_json = answer.headers.get("Content-Type", "").startswith("application/json")
             return json.loads(answer.body) if is_json and answer.body else {}
         except HTTPClientError as error:
-            raise LittlestHubError(f"JupyterHub refuses: {_message(error)}") from error
+            raise HubRefusalError(_message(error)) from error
         except (OSError, ValueError) as error:
             raise LittlestHubError("JupyterHub does not answer; try again in a moment") from error
 

@@ -6,10 +6,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socketserver
 import sys
+import threading
+from unittest import mock
 
 from littlest_hub.hub.app import LittlestHub
+from littlest_hub.stacks.launch import fragment
 from littlest_hub.stacks.launch.configuration import Caps
+from littlest_hub.stacks.launch.fragment import Values
+from littlest_hub.stacks.launch.group_volumes import api, helper, store
 from littlest_hub.stacks.launch.hub import LINK
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.stacks.launch.pages.binder import PATH
@@ -23,6 +30,8 @@ from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 
 class SlowSpawner(RecordingSpawner):
     """Starts a server once there is no file `USER is slow`."""
+
+    launch_settings = Settings(group_volumes={"makers": 2})
 
     def apply_shares(self) -> None:
         """Do what the stack's spawner does, with the records of this service."""
@@ -47,6 +56,7 @@ SETTINGS = Settings(
         "finance": Volume("/srv/finance", read=("finance",)),
     },
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
+    group_volumes=SlowSpawner.launch_settings.group_volumes,
     one_click={"physics": ("Statistics, week 1",)},
     documentation={"How to launch": "https://docs.example.org/launch"},
     credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
@@ -74,14 +84,39 @@ c.JupyterHub.load_roles = [
 c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
 c.Pages.handlers.update(pages.HANDLERS)
+c.Pages.handlers.update(api.HANDLERS)
 c.JupyterHub.template_vars = pages.template_vars()
 c.JupyterHub.template_paths = [pages.TEMPLATES]
 c.Pages.home_parts = ["launch-shared.html"]
 c.Pages.links = [LINK, {"text": "Other", "path": "x", "scope": "access:services!service=other"}]
 c.JupyterHub.spawner_class = SlowSpawner
 members = ["physicist", *(f"physicist{number}" for number in range(40))]
-c.JupyterHub.load_groups = {"physics": {"users": members}}
+c.JupyterHub.load_groups = {
+    "physics": {"users": members},
+    "makers": {"users": ["maker", "member2"]},
+    "Lab & <b>": {"users": ["maker", "member"]},
+    "chem": {"users": ["member2"]},
+}
 c.Authenticator.admin_users = {"boss"}
 
+
+class Helper(socketserver.StreamRequestHandler):
+    """Root's helper for volumes, without root."""
+
+    def handle(self) -> None:
+        self.wfile.write(json.dumps(helper.answer(LAYOUT, self.rfile.read())).encode())
+
+
+def help_with_volumes() -> None:
+    """Run the helper, with volumes in the directory of the test."""
+    values = Values(group_volumes=SETTINGS.group_volumes)
+    mock.patch.object(store, "place_of", return_value=DIRECTORY / "volumes").start()
+    mock.patch.object(api, "address_of", return_value=DIRECTORY / "helper").start()
+    mock.patch.object(fragment, "read", return_value=values).start()
+    server = socketserver.ThreadingUnixStreamServer(str(DIRECTORY / "helper"), Helper)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
 if __name__ == "__main__":
+    help_with_volumes()
     LittlestHub.instance(loaded_config=c, layout=LAYOUT).launch_instance([])
