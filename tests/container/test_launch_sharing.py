@@ -38,7 +38,7 @@ def launching(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         machine.run(["mkdir", "--mode=777", "/srv/data", "/srv/finance"])
         machine.put("/srv/data/numbers.txt", "42")
         machine.put("/srv/finance/salaries.txt", "1000000")
-        values = {"VOLUMES": VOLUMES}
+        values = {"VOLUMES": VOLUMES, "GROUP_VOLUMES": {"staff": 2}}
         with launch_machine(hub, tmp_path_factory.mktemp("launching"), values=values) as found:
             found.repository("course", {"start.ipynb": START})
             yield found
@@ -158,6 +158,81 @@ def test_nothing_in_a_volume_gives_more_than_the_volume(launching: LaunchMachine
         assert "x" not in machine.run(["ls", "/srv/data"]).stdout.split()
     finally:
         machine.run(["sh", "-c", "cd /srv/data && rm as-root others root"])
+
+
+def change_volume(person: Person, action: str, **fields: str) -> str:
+    """Make or delete a volume of a group from the page, and return what the page says then."""
+    page = person.browser.get(f"{PAGE}volumes{'/delete' * (action == 'delete')}", params=fields)
+    data = {**hidden_fields(page), **fields}
+    return visible_text(person.browser.post(f"{PAGE}volumes/{action}", data=data))
+
+
+def test_a_volume_that_somebody_makes_for_a_group_is_its_members_alone(
+    launching: LaunchMachine,
+) -> None:
+    for name in ("ours", "theirs"):
+        launching.repository(name, {"start.ipynb": START})
+    with (
+        launching.hub.person() as alice,
+        launching.hub.person() as bob,
+        launching.hub.person() as carol,
+    ):
+        set_groups(launching, staff=[alice.name], physics=[alice.name, bob.name])
+        volume = {"group": "physics", "name": "results", "writers": "all"}
+        assert "physics.results" in change_volume(alice, "make", **volume)
+        mount = {"mount": "physics.results:rw"}
+        with launching.launched(alice, "ours", **mount), launching.launched(bob, "theirs", **mount):
+            command = "cd volumes/physics.results; umask 077; mkdir d; echo 1 >d/x"
+            assert output(alice, "ours", command) == ""
+            # Whatever the umask was, the other member changes and moves it.
+            place = "/srv/littlest-hub-volumes"
+            command = (
+                "cd volumes/physics.results; echo 2 >>d/x; cat d/x; mv d/x y; rmdir d; ls;"
+                f" ls {place}; cat {place}/physics.results/volume.json"
+            )
+            said = output(bob, "theirs", command)
+            assert said.startswith("1\n2\ny\n")
+            assert said.count("Permission denied") == 2, "the mount is the only way to it"
+            page = launching.opened(carol, "ours", mount="physics.results")
+            assert "there is no volume 'physics.results' for you" in visible_text(page)
+            address = f"{PAGE}volumes/delete?volume=physics.results"
+            assert bob.browser.get(address).status_code == 404, "only who has made it"
+            asked = visible_text(alice.browser.get(address))
+            assert alice.name in asked
+            assert bob.name in asked
+            change_volume(alice, "delete", volume="physics.results")
+            assert "Permission denied" in output(bob, "theirs", "ls volumes/physics.results/y")
+        eventually(lambda: stopped(bob, "theirs"), 60, "the server to stop")
+        answer = bob._api("POST", f"users/{bob.name}/servers/theirs")
+        assert answer.status_code == 403
+        assert "there is no volume 'physics.results' for you" in answer.text
+
+        def is_empty() -> bool:
+            return launching.machine.run(["ls", "-A", place]).stdout == ""
+
+        eventually(is_empty, 60, "the files to be removed")
+
+
+def test_a_volume_that_only_its_owner_writes_is_read_only_to_the_others(
+    launching: LaunchMachine,
+) -> None:
+    launching.repository("lent", {"start.ipynb": START})
+    with launching.hub.person() as alice, launching.hub.person() as bob:
+        set_groups(launching, staff=[alice.name], physics=[alice.name, bob.name])
+        change_volume(alice, "make", group="physics", name="slides", writers="owner")
+        place = "/srv/littlest-hub-volumes/physics.slides/files"
+        launching.machine.put(f"{place}/first.txt", "hello")
+        refused = launching.opened(bob, "lent", mount="physics.slides:rw")
+        assert "you may only read physics.slides" in visible_text(refused)
+        with launching.launched(bob, "lent", mount="physics.slides"):
+            command = "cd volumes/physics.slides; cat first.txt; touch x; rm -f first.txt; ls"
+            said = output(bob, "lent", command)
+            assert said.startswith("hello")
+            assert said.count("Read-only file system") == 2
+            assert said.endswith("\nfirst.txt")
+        doctor = launching.command("doctor", check=False).stdout
+        assert "littlest-hub-volumes" not in doctor
+        change_volume(alice, "delete", volume="physics.slides")
 
 
 def follow(kernel: Kernel) -> None:
