@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,16 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from construct import bundle
 from construct.builder import ROOT
 from construct.cache import Cache
-from tests.client import Kernel, Person
+from tests.client import Kernel, Person, visible_text
+from tests.eventually import eventually
 from tests.hub import Hub
 
 EXCHANGE = "/srv/littlest-hub-exchange"
 COURSES = "/srv/littlest-hub-courses"
 ROSTER = "username,First name,Last name,Email\nbob,Bob,B,bob@x.org\ncarol,=1+1,C,c@x.org\n"
 PASSWORD = "a password of all"
+PAGE = "/hub/courses"
 PEOPLE = ("alice", "bob", "carol", "dave", "erin")
 
 
@@ -220,3 +225,27 @@ class Instructor:
         (essay,) = [each for each in grades if each["name"] == "essay"]
         given = self.ask("PUT", f"grade/{essay['id']}", {**essay, "manual_score": points})
         assert given["manual_score"] == points
+
+
+def send(person: Person, decision: str, *, roster: str = "", **fields: str) -> httpx.Response:
+    """Send a form of the page, and return the page that follows."""
+    page = person.browser.get(PAGE)
+    found = re.search(r'xsrf_token: "([^"]+)"', page.text)
+    assert found, page.text
+    data = {"_xsrf": found[1], "decision": decision, **fields}
+    files = {"file": ("roster.csv", roster)}
+    # httpx would send the type of this body with the next request, which has none.
+    answer = person.browser.post(PAGE, data=data, files=files, follow_redirects=False)
+    return person.browser.get(PAGE) if answer.is_redirect else answer
+
+
+def settled(person: Person) -> str:
+    """Look at the page again and again until no change goes on; return its words."""
+
+    def look() -> str:
+        page = person.browser.get(PAGE)
+        if page.status_code != 200:
+            raise RuntimeError(f"{page.status_code} during a reload: {page.text[:300]}")
+        return "" if 'http-equiv="refresh"' in page.text else visible_text(page)
+
+    return eventually(look, 120, "the end of a change")

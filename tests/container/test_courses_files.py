@@ -11,13 +11,25 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.client import Person
-from tests.courses import ASSIGNMENT, COURSES, EXCHANGE, PASSWORD, ROSTER, Campus, Instructor
+from tests.courses import (
+    ASSIGNMENT,
+    COURSES,
+    EXCHANGE,
+    PASSWORD,
+    PEOPLE,
+    ROSTER,
+    Campus,
+    Instructor,
+    send,
+    settled,
+)
 from tests.eventually import eventually
 from tests.git_server import HOST, Repository
 from tests.hub import Hub
@@ -32,14 +44,17 @@ RIGHT = "def square(x): return x * x"
 GRADER_UNITS = "littlest-hub.courses-grader-ps131_*.service"
 FORMGRADER = "littlest-hub.courses-formgrader-ps131.service"
 LAST = f"{COURSES}/ps131"
+RELEASED = f"{EXCHANGE}/ps131/outbound/many"
+FEEDBACK = f"{EXCHANGE}/ps131/feedback"
 
 
 @pytest.fixture(scope="module")
 def campus(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
     """A hub with the course ps131, in which bob and carol have handed in ps1; it has git."""
     with Machine("bookworm", packages=("git",)) as machine:
-        hub = Hub.install(machine, installer)
-        campus = Campus.enabled(hub, tmp_path_factory.mktemp("courses"))
+        hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
+        directory = tmp_path_factory.mktemp("courses")
+        campus = Campus.enabled(hub, directory, people=("boss", *PEOPLE))
         campus.create("ps131", ROSTER)
         campus.release("ps131", "ps1")
         for name, solution in (("bob", RIGHT), ("carol", "def square(x): return 0")):
@@ -96,6 +111,21 @@ def test_a_course_takes_its_sources_from_a_repository(
     campus.nbgrader("fetched", "generate_assignment", "ps1")
     campus.nbgrader("fetched", "release_assignment", "ps1")
     assert files_of(campus, f"{EXCHANGE}/fetched/outbound") == ["grader-fetched 644 ps1/work.ipynb"]
+
+    # On the page of courses.
+    fields = {"course": "clicked", "instructors": "alice"}
+    with campus.hub.logged_in("boss", PASSWORD) as boss:
+        send(boss, "create", repo=f"{url}missing", **fields)
+        assert f"Nothing was changed: {url}missing cannot be fetched" in settled(boss)
+        assert campus.left_of("clicked") == ""
+        send(boss, "create", repo=f"{url}course", **fields)
+        said = settled(boss)
+    assert "clicked is ready, with 0 students. 2 files of the commit" in said
+    assert "ps1/stolen is left out: it is a link." in said
+    assert files_of(campus, f"{COURSES}/clicked/source") == [
+        "grader-clicked 600 .gitattributes",
+        "grader-clicked 600 ps1/work.ipynb",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -199,9 +229,9 @@ def test_an_export_is_imported_with_people_files_and_grades(campus: Campus) -> N
     assert {each.split()[0] for each in after} == {f"grader-{name}"}
     assert campus.grades(name) == grades
     assert json.loads(campus.course("show", name, "--json").stdout)["students"] == people
-    campus.nbgrader(name, "release_assignment", "ps1")
     with campus.student("bob") as bob:
         assert "moved ps1" in bob.shell("nbgrader list")
+        assert "Fetched as: moved ps1" in bob.shell("nbgrader fetch_assignment ps1 --course moved")
     assert "0 of 1 submissions" in campus.course("autograde", name, "ps1").stdout
     campus.course("delete", name, "--yes")
     campus.machine.run(["rm", file, "/root/cut.tar.gz"])
@@ -271,15 +301,14 @@ def generate_many(campus: Campus) -> None:
 
 def test_an_assignment_whose_release_is_killed_is_seen_whole_or_not_at_all(campus: Campus) -> None:
     generate_many(campus)
-    released = f"{EXCHANGE}/ps131/outbound/many"
 
     def look() -> None:
-        if campus.machine.run(["test", "-e", released], check=False).returncode == 0:
-            assert same(campus, f"{LAST}/release/many", released)
+        if campus.machine.run(["test", "-e", RELEASED], check=False).returncode == 0:
+            assert same(campus, f"{LAST}/release/many", RELEASED)
 
     words = ("nbgrader", "ps131", "--", "release_assignment", "many")
-    assert killed_at_random_moments(campus, words, f"rm -rf {released}", look)
-    assert same(campus, f"{LAST}/release/many", released)
+    assert killed_at_random_moments(campus, words, f"rm -rf {RELEASED}", look)
+    assert same(campus, f"{LAST}/release/many", RELEASED)
     hidden = campus.machine.run(["find", f"{EXCHANGE}/ps131/outbound", "-name", ".*"]).stdout
     assert hidden == ""
 
@@ -347,76 +376,132 @@ def test_a_page_of_feedback_whose_release_is_killed_is_seen_whole_or_as_it_was(
     assert campus.machine.run(["find", released, "-name", ".*"]).stdout == ""
 
 
-def test_a_formgrader_that_is_killed_at_work_loses_nothing_and_does_it_when_asked_again(
-    campus: Campus,
-) -> None:
+@dataclass(frozen=True)
+class Button:
+    """A button of the formgrader, and what it makes."""
+
+    path: str
+    """What it asks the formgrader's API for."""
+    units: str
+    """A pattern of files and directories, each of which is made whole or not at all."""
+    prepare: str = "true"
+    """A shell command before each press."""
+    is_quick: bool = False
+    """Whether it may end each time before anything can kill it."""
+
+
+BUTTONS = {
+    "Generate": Button(
+        "assignment/many/assign", f"{LAST}/release/many", f"rm -rf {LAST}/release/many"
+    ),
+    "Generate again": Button("assignment/many/assign", f"{LAST}/release/many"),
+    "Release": Button("assignment/many/release", RELEASED, f"rm -rf {RELEASED}"),
+    "Collect": Button(
+        "assignment/ps1/collect", f"{LAST}/submitted/bob/ps1", f"rm -rf {LAST}/submitted/bob/ps1"
+    ),
+    "Autograde": Button("submission/ps1/bob/autograde", f"{LAST}/submitted/bob/ps1"),
+    "Generate feedback": Button("assignment/ps1/generate_feedback", f"{LAST}/feedback/*/ps1"),
+    "Release feedback": Button(
+        "assignment/ps1/release_feedback",
+        f"{FEEDBACK}/*.html",
+        f"rm -f {FEEDBACK}/*.html",
+        is_quick=True,
+    ),
+}
+# What was made by a press that nobody has killed.
+REFERENCE = "/root/reference"
+COMPARE = """
+for each in $0; do
+    if [ -e "$each" ]; then diff --recursive --exclude=timestamp.txt "$each" "$1$each" >&2; fi
+done
+"""
+MISSING = """
+cd "$1"
+for each in .$0; do if [ ! -e "/$each" ]; then echo "$each"; fi; done
+"""
+IN_THE_BOOK = f"""
+import sqlite3
+book = sqlite3.connect("file:{LAST}/gradebook.db?mode=ro", uri=True)
+assert book.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+for table in "base_cell", "grade", "submitted_assignment", "notebook":
+    print(table, *book.execute(f"SELECT count(*) FROM {{table}}").fetchone())
+"""
+
+
+@pytest.fixture(scope="module")
+def desk(campus: Campus) -> Iterator[Person]:
+    """An instructor who has logged in, and enough work for each button to be killed at it."""
     random.seed(int(os.environ.get("SEED", "0")))
     generate_many(campus)
-    many = f"{LAST}/release/many"
-    released, submitted = f"{EXCHANGE}/ps131/outbound/many", f"{LAST}/submitted/bob/ps1"
     listing = f"ls -d {EXCHANGE}/ps131/inbound/bob+ps1+*"
     sent = campus.machine.run(["sh", "-c", listing]).stdout.splitlines()[-1]
     # The collection of one notebook would be over before anything can kill it.
     more = 'cd "$0"; for i in $(seq 800); do echo $i >$i.csv; done; chown --reference=. *.csv'
     campus.machine.run(["sh", "-ec", more, sent])
-    buttons = {
-        "assignment/many/release": (f"rm -rf {released}", many, released),
-        "assignment/ps1/collect": (f"rm -rf {submitted}", sent, submitted),
-        "submission/ps1/bob/autograde": ("true", submitted, submitted),
-    }
+    campus.course("feedback", "ps131", "ps1", "--unfinished")
     with campus.hub.logged_in("alice", PASSWORD, timeout_s=120) as alice:
-        for button, (prepare, original, copy) in buttons.items():
-            assert pressed_and_killed(campus, alice, button, prepare, original, copy)
-    assert {login for login, _ in campus.grades("ps131")} == {"bob", "carol"}
+        yield alice
+
+
+@pytest.mark.parametrize("name", BUTTONS)
+def test_a_formgrader_that_is_killed_at_work_loses_nothing_and_does_it_when_asked_again(
+    campus: Campus, desk: Person, name: str
+) -> None:
+    button, number = BUTTONS[name], 0
+    campus.machine.run(["sh", "-c", button.prepare])
+    began = time.monotonic()
+    Instructor(desk, "ps131").press(button.path)
+    took_s = time.monotonic() - began
+    keep = f"rm -rf {REFERENCE}; mkdir {REFERENCE}; cp -a --parents {button.units} {REFERENCE}"
+    campus.machine.run(["sh", "-ec", keep])
+    book = in_the_book(campus)
+    for _ in range(KILLS):
+        campus.machine.run(["sh", "-c", button.prepare])
+        number += is_killed_at_work(campus, desk, button, random.uniform(0, took_s))
+        assert in_the_book(campus) == book
+        campus.machine.run(["sh", "-ec", COMPARE, button.units, REFERENCE])
+        # systemd starts it again for the next visitor.
+        done = Instructor(desk, "ps131").ask("POST", button.path)
+        assert done["success"] or "released already" in str(done), done
+        assert in_the_book(campus) == book
+        campus.machine.run(["sh", "-ec", COMPARE, button.units, REFERENCE])
+        left_out = campus.machine.run(["sh", "-ec", MISSING, button.units, REFERENCE]).stdout
+        assert left_out == ""
+    assert number or button.is_quick
+    halves = ["find", LAST, EXCHANGE, "-name", ".*.half*", "-o", "-name", ".*.old"]
+    assert campus.machine.run(halves).stdout == ""
+
+
+def is_killed_at_work(campus: Campus, person: Person, button: Button, after_s: float) -> bool:
+    """Press a button, and kill the formgrader; return whether that was before the end."""
+    formgrader = Instructor(person, "ps131")
+    with ThreadPoolExecutor(1) as pool:
+        pressed = pool.submit(formgrader.press, button.path)
+        if wait([pressed], timeout=after_s).done:
+            pressed.result()
+            return False
+        campus.machine.systemctl("kill", "--signal=KILL", FORMGRADER)
+        # The proxy answers for a formgrader that was killed.
+        failure = pressed.exception()
+        assert failure is None or isinstance(failure, (AssertionError, httpx.HTTPError))
+        return failure is not None
+
+
+def in_the_book(campus: Campus) -> str:
+    """Return how many cells and grades the gradebook has."""
+    return campus.machine.run([campus.hub.path("hub/bin/python3"), "-c", IN_THE_BOOK]).stdout
+
+
+def test_after_all_kills_of_the_formgrader_the_grades_are_whole(
+    campus: Campus, desk: Person
+) -> None:
     campus.course("autograde", "ps131", "ps1")
-    assert campus.grades("ps131")["bob", "ps1"]["score"] == "3.0"
+    grades = campus.grades("ps131")
+    assert {login for login, _ in grades} == {"bob", "carol"}
+    assert grades["bob", "ps1"]["score"] == "3.0"
     assert "0 of 2 submissions" in campus.course("autograde", "ps131", "ps1").stdout
     kernels = ["list-units", "--plain", "--no-legend", "littlest-hub.courses-kernels-ps131-*"]
     eventually(lambda: campus.machine.systemctl(*kernels).stdout == "", 30, "no kernel goes on")
-
-
-def pressed_and_killed(
-    campus: Campus, person: Person, button: str, prepare: str, original: str, copy: str
-) -> int:
-    """Press a button of the formgrader KILLS times, and each time kill it at a random moment.
-
-    Args:
-        campus: the machine.
-        person: an instructor, who is logged in.
-        button: what it asks the formgrader's API for.
-        prepare: a shell command before each run.
-        original: a directory.
-        copy: another one, of which the button makes a copy, whole or not at all.
-
-    Returns:
-        How many were killed before they had ended.
-    """
-    number = 0
-    campus.machine.run(["sh", "-c", prepare])
-    formgrader = Instructor(person, "ps131")
-    began = time.monotonic()
-    formgrader.press(button)
-    took_s = time.monotonic() - began
-    for _ in range(KILLS):
-        campus.machine.run(["sh", "-c", prepare])
-        with ThreadPoolExecutor(1) as pool:
-            pressed = pool.submit(formgrader.press, button)
-            if wait([pressed], timeout=random.uniform(0, took_s)).done:
-                pressed.result()
-            else:
-                campus.machine.systemctl("kill", "--signal=KILL", FORMGRADER)
-                # The proxy answers for a formgrader that was killed.
-                failure = pressed.exception()
-                assert failure is None or isinstance(failure, (AssertionError, httpx.HTTPError))
-                number += failure is not None
-        if campus.machine.run(["test", "-e", copy], check=False).returncode == 0:
-            assert same(campus, original, copy)
-        # systemd starts it again for the next visitor.
-        formgrader = Instructor(person, "ps131")
-        done = formgrader.ask("POST", button)
-        assert done["success"] or "released already" in str(done), done
-        assert same(campus, original, copy)
-    return number
 
 
 def test_who_interrupts_grading_leaves_nothing_that_goes_on(campus: Campus) -> None:

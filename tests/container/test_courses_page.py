@@ -1,15 +1,13 @@
 """The page of courses on a machine: a course is made and changed there, and the helper killed."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.client import Person, visible_text
-from tests.courses import EXCHANGE, PASSWORD, PEOPLE, ROSTER, Campus
+from tests.client import visible_text
+from tests.courses import EXCHANGE, PAGE, PASSWORD, PEOPLE, ROSTER, Campus, send, settled
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -17,7 +15,6 @@ from tests.machine import Machine
 # `make test-courses` runs it.
 pytestmark = pytest.mark.long
 
-PAGE = "/hub/courses"
 HELPER = "littlest-hub.courses-page"
 
 
@@ -30,30 +27,6 @@ def campus(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield Campus.enabled(hub, directory, people=("boss", *PEOPLE))
 
 
-def send(person: Person, decision: str, roster: str, **fields: str) -> httpx.Response:
-    """Send a form of the page, and return the page that follows."""
-    page = person.browser.get(PAGE)
-    found = re.search(r'xsrf_token: "([^"]+)"', page.text)
-    assert found, page.text
-    data = {"_xsrf": found[1], "decision": decision, **fields}
-    files = {"file": ("roster.csv", roster)}
-    # httpx would send the type of this body with the next request, which has none.
-    answer = person.browser.post(PAGE, data=data, files=files, follow_redirects=False)
-    return person.browser.get(PAGE) if answer.is_redirect else answer
-
-
-def settled(person: Person) -> str:
-    """Look at the page again and again until no change goes on; return its words."""
-
-    def look() -> str:
-        page = person.browser.get(PAGE)
-        if page.status_code != 200:
-            raise RuntimeError(f"{page.status_code} during a reload: {page.text[:300]}")
-        return "" if 'http-equiv="refresh"' in page.text else visible_text(page)
-
-    return eventually(look, 120, "the end of a change")
-
-
 def test_an_administrator_makes_a_course_and_its_instructor_changes_the_roster(
     campus: Campus,
 ) -> None:
@@ -61,24 +34,24 @@ def test_an_administrator_makes_a_course_and_its_instructor_changes_the_roster(
     campus.create("math", "username\ncarol\n", "erin")
     with campus.hub.logged_in("boss", PASSWORD) as boss:
         fields = {"course": "ps131", "title": "Physics", "instructors": "alice"}
-        begun = send(boss, "create", ROSTER, **fields)
+        begun = send(boss, "create", roster=ROSTER, **fields)
         assert "Making ps131" in visible_text(begun)
         assert 'http-equiv="refresh"' in begun.text
         assert "ps131 is ready, with 2 students." in settled(boss)
-        refused = send(boss, "create", ROSTER, **fields)
+        refused = send(boss, "create", roster=ROSTER, **fields)
         assert refused.status_code == 400
         assert "there is a course ps131 already" in visible_text(refused)
     made = json.loads(campus.course("show", "ps131", "--json").stdout)
     assert (made["stage"], made["title"], made["instructors"]) == ("ready", "Physics", ["alice"])
     with campus.student("carol") as carol, campus.instructor("ps131") as alice:
         assert carol.shell(f"ls {EXCHANGE}").split() == ["math", "ps131"]
-        assert send(carol.person, "create", ROSTER, **fields).status_code == 403
-        assert send(carol.person, "roster", ROSTER, course="ps131").status_code == 403
-        assert send(alice.person, "roster", ROSTER, course="math").status_code == 403
-        asked = send(alice.person, "roster", "username\nbob\ndave\n", course="ps131")
+        assert send(carol.person, "create", roster=ROSTER, **fields).status_code == 403
+        assert send(carol.person, "roster", roster=ROSTER, course="ps131").status_code == 403
+        assert send(alice.person, "roster", roster=ROSTER, course="math").status_code == 403
+        asked = send(alice.person, "roster", roster="username\nbob\ndave\n", course="ps131")
         assert "would lose ps131: carol. New: dave." in visible_text(asked)
         assert carol.shell(f"ls {EXCHANGE}").split() == ["math", "ps131"]
-        send(alice.person, "roster", "username\nbob\ndave\n", course="ps131", may_drop="1")
+        send(alice.person, "roster", roster="username\nbob\ndave\n", course="ps131", may_drop="1")
         assert "ps131 has 2 students. New: dave. Dropped out: carol." in settled(alice.person)
         # In a server that ran before, an empty directory stays.
         assert carol.shell(f"ls -A {EXCHANGE}/ps131").split() == []
@@ -103,7 +76,7 @@ def test_a_course_whose_making_is_killed_is_there_whole_or_not_at_all(
 ) -> None:
     with campus.hub.logged_in("boss", PASSWORD) as boss:
         settled(boss)
-        send(boss, "create", ROSTER, course="killed", instructors="alice")
+        send(boss, "create", roster=ROSTER, course="killed", instructors="alice")
         told = ["sh", "-c", f"cat /run/{HELPER}/*.json"]
         eventually(lambda: moment in campus.machine.run(told).stdout, 60, moment, interval_s=0.01)
         campus.machine.systemctl("kill", "--signal=KILL", f"{HELPER}@*.service", check=False)
