@@ -34,7 +34,12 @@ def launch(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         hub.write_fragment("50-people.py", PEOPLE)
         machine.run(["mkdir", "--mode=777", "/srv/data", "/srv/finance"])
         machine.put("/srv/data/numbers.txt", "42")
-        values = {"TITLE": "Physics Hub", "VOLUMES": VOLUMES, "GUESTS": 5}
+        values = {
+            "TITLE": "Physics Hub",
+            "VOLUMES": VOLUMES,
+            "GROUP_VOLUMES": {"lab": 1},
+            "GUESTS": 5,
+        }
         with launch_machine(hub, tmp_path_factory.mktemp("launch"), values=values) as found:
             found.repository("course", {"start.ipynb": START})
             found.repository("open", {"start.ipynb": START})
@@ -153,6 +158,36 @@ def test_a_person_chooses_the_volumes_of_their_groups(launch: LaunchMachine, mia
     mia.look("volumes-refused")
     mia.open(mia.link("course", name="other", mount="data:rw"))
     assert "you may only read data" in mia.text("#mount-problem")
+
+
+def test_a_person_makes_a_volume_for_a_group_and_deletes_it(
+    launch: LaunchMachine, mia: Visitor
+) -> None:
+    mia.log_in()
+    add_to_group(launch, mia.name)
+    mia.open(f"{mia.hub.url}/services/launch/volumes")
+    mia.look("group-volumes-none")
+    fill(mia.browser, name="../etc")
+    mia.press("#make button")
+    assert "Found '../etc', expected a name" in mia.text("#problem")
+    mia.look("group-volumes-refused")
+    fill(mia.browser, name="results")
+    mia.press("#make button")
+    assert "All members may read and write." in mia.text()
+    assert "You can make no more: 1 is the most" in mia.text("#full")
+    mia.look("group-volumes")
+    mia.open(mia.link("course", name="with-results", path="start.ipynb", edit="1"))
+    Select(shown(mia.browser, "[id='mount-lab.results']")).select_by_value("lab.results:rw")
+    mia.press("#own button")
+    mia.approve()
+    cell = "open('volumes/lab.results/x', 'w').write('mine'); print('written')"
+    assert mia.answer("with-results", cell).endswith("written")
+    mia.open(f"{mia.hub.url}/services/launch/volumes/delete?volume=lab.results")
+    assert "All members of lab lose it, and everything in it: " in mia.text("#lose")
+    assert mia.name in mia.text("#lose")
+    mia.look("delete-volume")
+    mia.press("form[action$='volumes/delete'] button")
+    assert "Your groups have none." in mia.text()
 
 
 def test_a_guest_visits_without_a_login_and_leaves_nothing(
