@@ -60,11 +60,7 @@ class LaunchMachine:
     @property
     def usual(self) -> dict[str, Any]:
         """Values of the fragment that every test here needs."""
-        return {
-            "HOSTS": [f"{HOST}:{self.git_port}"],
-            "NETWORKS": ["127.0.0.0/8"],
-            "CA_FILE": "/etc/git-ca.pem",
-        }
+        return usual_values(self.git_port)
 
     def repository(self, name: str, files: Mapping[str, str]) -> Repository:
         """Make a repository with one commit."""
@@ -120,14 +116,7 @@ class LaunchMachine:
     def configure(self, **values: Any) -> None:
         """Change values of the fragment as an administrator does, and reload."""
         path = str(self.layout.fragments / FRAGMENT)
-        text = self.machine.read(path)
-        lines = [
-            f"{name} = {value!r}"
-            if (name := line.partition(" = ")[0]) in values and (value := values[name]) is not None
-            else line
-            for line in text.splitlines()
-        ]
-        self.machine.put(path, "\n".join([*lines, ""]))
+        self.machine.put(path, with_values(self.machine.read(path), values))
         self.hub.reload()
         self.apply_permissions()
 
@@ -163,23 +152,55 @@ def launch_machine(
     """
     machine = hub.machine
     assert isinstance(machine, Machine)
-    made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
-    target = machine.copy(made_bundle, f"/srv/{made_bundle.name}")
+    target = bundle_on(machine, directory)
     machine.run([hub.path("hub/bin/littlest-hub"), "packages", "add", f"--from={target}"])
-    index = PackageIndex(directory / "index", listening=listening_on(machine))
-    for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
-        (index.files / file.path.name).hardlink_to(file.path)
-    git = directory / "git"
-    with contextlib.ExitStack() as stack:
-        git_port = stack.enter_context(serving(machine, "tests.git_server", str(git), "127.0.0.1"))
-        stack.enter_context(index)
-        machine.copy(git / "ca.pem", "/etc/git-ca.pem")
-        machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
-        machine.put("/etc/pip.conf", f"[global]\nindex-url = {index.address}\n")
+    with internet(machine, directory, published) as (git_port, index):
         found = LaunchMachine(hub, directory, git_port, index)
         found.command("enable", "launch", "--yes")
         found.configure(**found.usual, **(values or {}))
         yield found
+
+
+def bundle_on(machine: Machine, directory: Path) -> str:
+    """Copy the stack's packages to a machine, and return the file's path there."""
+    made_bundle = bundle.build(ROOT, bundle.find(ROOT, "launch"), directory, Cache())
+    return machine.copy(made_bundle, f"/srv/{made_bundle.name}")
+
+
+@contextlib.contextmanager
+def internet(
+    machine: Machine, directory: Path, published: Sequence[str] = ("ipykernel",)
+) -> Iterator[tuple[int, PackageIndex]]:
+    """Run what launches reach in a machine's network; yield the git server's port and the index."""
+    index = PackageIndex(directory / "index", listening=listening_on(machine))
+    for file in wheels.download(wheels.resolve(published, Cache()), Cache()).values():
+        (index.files / file.path.name).hardlink_to(file.path)
+    git = directory / "git"
+    with serving(machine, "tests.git_server", str(git), "127.0.0.1") as git_port, index:
+        machine.copy(git / "ca.pem", "/etc/git-ca.pem")
+        machine.run(["sh", "-c", f"echo 127.0.0.1 {HOST} >>/etc/hosts"])
+        machine.put("/etc/pip.conf", f"[global]\nindex-url = {index.address}\n")
+        yield git_port, index
+
+
+def usual_values(git_port: int) -> dict[str, Any]:
+    """Return values of the fragment with which a machine's own git server is reached."""
+    return {
+        "HOSTS": [f"{HOST}:{git_port}"],
+        "NETWORKS": ["127.0.0.0/8"],
+        "CA_FILE": "/etc/git-ca.pem",
+    }
+
+
+def with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Return a fragment with other values at its top; those that are None stay as they are."""
+    lines = [
+        f"{name} = {value!r}"
+        if (name := line.partition(" = ")[0]) in values and (value := values[name]) is not None
+        else line
+        for line in text.splitlines()
+    ]
+    return "\n".join([*lines, ""])
 
 
 @contextlib.contextmanager

@@ -54,6 +54,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/launch/test_whole_launch.py",
         "tests/container/test_launch.py",
         "tests/container/test_launch_builder.py",
+        "tests/container/test_launch_own_computer.py",
         "tests/container/test_launch_resolver.py",
         "tests/container/test_launch_sharing.py",
         "tests/browser/test_launch.py",
