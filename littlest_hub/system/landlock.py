@@ -1,7 +1,7 @@
 """Landlock: a process gives up access to files for good, landlock(7). It needs no rights.
 
-What it does not prevent: connections of the network except by TCP, and connections to sockets of
-this user's other programs.
+Of the network, it can restrict TCP only. It does not prevent connections to sockets of this user's
+other programs in the file system.
 """
 
 from __future__ import annotations

@@ -381,7 +381,7 @@ class Button:
     """A button of the formgrader, and what it makes."""
 
     path: str
-    """What it asks the formgrader's API for."""
+    """Its request to the formgrader's API."""
     units: str
     """A pattern of files and directories, each of which is made whole or not at all."""
     prepare: str = "true"
@@ -408,7 +408,7 @@ BUTTONS = {
         is_quick=True,
     ),
 }
-# What was made by a press that nobody has killed.
+# Made by a press that was not killed.
 REFERENCE = "/root/reference"
 COMPARE = """
 for each in $0; do

@@ -1,4 +1,4 @@
-"""What people are told of a record of an archive, such as Zenodo, that a DOI names."""
+"""The description of a record that a DOI names, in an archive such as Zenodo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Published:
     doi: str = ""
     """The DOI of exactly this version, if the archive says it."""
     kind: str = ""
-    """What its authors say that it is, such as "Software" or "Dataset"."""
+    """Its kind, in the words of its authors, such as "Software" or "Dataset"."""
     page: str = ""
     """The address of its page, as the archive has registered it."""
     unpacked: str = ""

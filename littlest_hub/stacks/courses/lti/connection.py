@@ -10,7 +10,7 @@ from urllib.parse import quote, urljoin
 
 from littlest_hub.errors import LittlestHubError
 
-# What is in it is sent as it is, so nothing has to be read a second time in another way.
+# Its text is sent unchanged, so nothing has to be read a second time in another way.
 _ADDRESS = re.compile(
     r"https://(?P<host>[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
     r"(?::(?P<port>[0-9]{1,5}))?(?P<target>/[!-\"$-;=?-\[\]-~]*)?",
@@ -19,7 +19,7 @@ _ADDRESS = re.compile(
 _LONGEST = 2000
 _WORD = re.compile(r"[!-~]{1,255}")
 LOGINS = ("email", "user_id", "lis_person_sourcedid", "ext_user_username")
-"""What a platform says about a person that can be a login; the last one is Moodle's."""
+"""Claims about a person that can be a login; the last one is Moodle's."""
 
 
 class Address(NamedTuple):
@@ -85,7 +85,7 @@ class Connection:
     audience: str = ""
     """Whom the signed statement is for; "": the token_url."""
     login: str = "email"
-    """What of a person there is their login here."""
+    """The claim about a person there that is their login here."""
     strips_domain: bool = False
     """Logins are the parts before @."""
 

@@ -37,7 +37,7 @@ class Grade:
 
 @dataclass
 class Outcome:
-    """What has become of the grades of an assignment."""
+    """The result of sending the grades of an assignment."""
 
     sent: int = 0
     unchanged: int = 0
@@ -46,7 +46,7 @@ class Outcome:
     strangers: list[str] = field(default_factory=list)
     """Students whom the platform does not name as such."""
     failed: dict[str, str] = field(default_factory=dict)
-    """What the platform says, by student."""
+    """The platform's refusals, by student."""
     left: int = 0
     """How many were not tried, since the platform refuses all."""
 

@@ -30,7 +30,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a course's platform."""
+    """The record of a course's platform."""
 
     connection: Connection
     sent: dict[str, Sent] = field(default_factory=dict)

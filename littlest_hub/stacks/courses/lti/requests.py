@@ -30,7 +30,7 @@ _LONGEST_PAUSE_S = 60
 _SOON = (429, 503)
 """The platform has done nothing, and wants to be asked later."""
 _BROKEN = (500, 502, 504)
-"""Nobody knows whether the platform has done anything."""
+"""It is unknown whether the platform has done anything."""
 _LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s",;]+))*)')
 _NEXT = re.compile(r';\s*rel\s*=\s*(?:"next"|next(?=[\s,;]|$))', re.IGNORECASE)
 _HEADER_BYTES = 8192

@@ -61,7 +61,7 @@ class Plan:
     carry_out: Callable[[Progress], str]
     """Does it; returns what people read at the end."""
     fails: str = NOTHING
-    """What people read before the reason if it fails."""
+    """The words before the reason if it fails."""
 
 
 class RefusalError(Exception):

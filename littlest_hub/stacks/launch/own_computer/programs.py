@@ -99,7 +99,7 @@ class Programs:
             build = self._builds.get(order)
             if build is None or build.done():
                 build = self._builds[order] = asyncio.create_task(self._build(order))
-            # Whoever asks may leave; others wait for the same build.
+            # The person who asks may leave; others wait for the same build.
             await asyncio.shield(build)
             self._builds.pop(order, None)
         except LittlestHubError as error:

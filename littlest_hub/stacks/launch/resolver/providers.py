@@ -7,7 +7,7 @@ it; its answers are those of its API, unauthenticated:
 - figshare: …/articles/…/ID/VERSION; docs.figshare.com, "Public article".
 - Dataverse: HOST/…?persistentId=DOI; its guides, "Native API" and "Data Access API".
 
-What they answer was written by strangers, and is judged like everything else.
+Their answers contain texts of strangers, and are judged like everything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a DOI names: its record found, its files fetched and compared with their checksums."""
+"""The record of a DOI: found, its files fetched and compared with their checksums."""
 
 from __future__ import annotations
 

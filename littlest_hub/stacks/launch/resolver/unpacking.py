@@ -279,7 +279,7 @@ def _selected(members: list[_Member], remarks: list[Remark]) -> Iterator[Entry]:
             continue
         lower = [name.lower() for name in names]
         if b".git" in lower:
-            # Whoever runs git there would run what its configuration names.
+            # Git, if somebody runs it there, would run what its configuration names.
             repositories.add(b"/".join(names[: lower.index(b".git") + 1]))
             continue
         kept.append(replace(each, path=b"/".join(names)))

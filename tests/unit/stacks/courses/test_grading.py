@@ -117,7 +117,7 @@ def test_what_is_made_takes_its_place_whole_and_a_killed_run_leaves_nothing(tmp_
     for text in ("first", "second"):
         made.mkdir(parents=True)
         (made / "work.html").write_text(text)
-        # What a run has left that was killed after its last step but one.
+        # Left by a run that was killed after its last step but one.
         (made.with_name(".ps1.old") / "images").mkdir(parents=True)
         generating._put(made, place)
         assert (place / "work.html").read_text() == text

@@ -89,7 +89,7 @@ def test_the_doi_of_all_versions_leads_to_the_newest_one(setup: Setup, archives:
     archives.put("/doi/10.5281/zenodo.1", "/records/8", 302)
     second = setup.resolved(url)
     assert (second["published"]["doi"], setup.files(second)) == ("10.5281/zenodo.8", {"b": "2"})
-    # What somebody has seen and approved is still what is launched.
+    # The launch is still the one that somebody has seen and approved.
     assert setup.resolved(url, first["commit"])["commit"] == first["commit"]
 
 

@@ -203,7 +203,7 @@ def test_a_volume_is_gone_at_once_and_its_files_soon(layout: Layout) -> None:
             current = following
         os.close(current)
         assert ask(layout, "delete", "physics.data", "alice") == ""
-        # What servers have mounted.
+        # Mounted in servers.
         assert stat.S_IMODE(os.fstat(with_cwd).st_mode) == 0o700
     finally:
         os.close(with_cwd)

@@ -213,7 +213,7 @@ def test_what_runs_code_is_refused_on_the_page(
         assert where in text
         assert "a hub that runs without systemd runs no code while it builds" in text
         assert 'value="launch"' not in text
-        # Whoever presses the button without a page gets nothing either.
+        # A request of the button without the page gets nothing either.
         commit = re.findall(r"[0-9a-f]{40}", page.text)[0]
         here.git.repository(f"{name}-plain").commit({"requirements.txt": ""})
         page = alice.open(repo=here.url(f"{name}-plain"))

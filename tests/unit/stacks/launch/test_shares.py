@@ -194,7 +194,7 @@ def test_a_collaborator_can_do_nothing_else(alice: Browser, bob: Browser) -> Non
 def test_the_token_of_a_shared_server_is_good_for_that_server_alone(
     alice: Browser, bob: Browser, site: Site
 ) -> None:
-    """Whoever uses the server can read the token: it is in the environment of its processes."""
+    """All who use the server can read the token: it is in the environment of its processes."""
     shared(alice, "token", bob.name)
     hub = httpx.Client(
         base_url=f"http://127.0.0.1:{site.hub_port}/hub/api",
