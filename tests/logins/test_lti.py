@@ -19,6 +19,7 @@ USERS: dict[str, dict[str, object]] = {
     "ada": {"email": "Ada@Example.org"},
     "hidden": {},
 }
+SPEC = "https://purl.imsglobal.org/spec"
 AUTHORITY = "/etc/ssl/certs/platform.pem"
 
 
@@ -77,9 +78,16 @@ def submit_from(
 def test_a_person_in_a_course_opens_the_hub_and_works(
     hub: Hub, platform: Platform, trusted: Path
 ) -> None:
+    members = {"context_memberships_url": "https://lms.example.org/courses/7/members"}
+    platform.changes = {f"{SPEC}/lti-nrps/claim/namesroleservice": members}
     with person(hub, "ada@example.org", trusted) as ada:
-        page = launch(ada.browser, platform, "ada")
+        try:
+            page = launch(ada.browser, platform, "ada")
+        finally:
+            platform.changes = {}
         assert page.url.path == "/hub/home", page.text
+        journal = hub.machine.run(["journalctl", "-u", hub.layout.hub_service]).stdout
+        assert f"--members-url={members['context_memberships_url']}" in journal
         found = ada.browser.get("/hub/api/user").json()
         # A teacher there administers nothing here.
         assert (found["name"], found["admin"]) == ("ada@example.org", False)
