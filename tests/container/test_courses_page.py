@@ -60,6 +60,67 @@ def test_an_administrator_makes_a_course_and_its_instructor_changes_the_roster(
         assert dave.shell(f"ls {EXCHANGE}").split() == ["ps131"]
 
 
+def test_an_administrator_changes_instructors_archives_opens_and_deletes_a_course(
+    campus: Campus,
+) -> None:
+    campus.create("life", "username\nbob\n")
+    listing = f"ls {EXCHANGE}/life; true"
+    units = ["list-units", "--plain", "--no-legend", "littlest-hub.courses-*-life*"]
+    with campus.hub.logged_in("boss", PASSWORD) as boss, campus.student("bob") as bob:
+        assert "inbound" in bob.shell(listing)
+        send(boss, "instructors", course="life", instructors="erin, carol")
+        assert "Instructors of life: erin, carol." in settled(boss)
+        with campus.instructor("life", "erin"):
+            pass
+        with campus.hub.logged_in("alice", PASSWORD) as alice:
+            page = alice.browser.get("/services/course-life/formgrader")
+            assert page.status_code == 403
+            assert send(alice, "archive", course="life").status_code == 403
+
+        send(boss, "archive", course="life")
+        assert "life is archived" in settled(boss)
+        assert bob.shell(listing).split() == []
+        assert campus.machine.systemctl(*units).stdout == ""
+        send(boss, "reopen", course="life")
+        assert "life is open again" in settled(boss)
+        campus.course("nbgrader", "life", "--", "--version")
+
+        refused = send(boss, "delete", course="life", confirmation="yes")
+        assert refused.status_code == 400
+        assert "type its name, life." in visible_text(refused)
+        assert campus.left_of("life")
+        send(boss, "delete", course="life", confirmation="life")
+        assert "life is deleted." in settled(boss)
+    assert campus.left_of("life") == ""
+
+
+@pytest.mark.parametrize("verb", ["archive", "delete"])
+def test_a_course_is_closed_or_gone_although_the_helper_is_killed(
+    campus: Campus, verb: str
+) -> None:
+    campus.create("ends", "username\nbob\n")
+    with campus.hub.logged_in("boss", PASSWORD) as boss:
+        settled(boss)
+        send(boss, verb, course="ends", confirmation="ends")
+        told = ["sh", "-c", f"cat /run/{HELPER}/*.json"]
+        eventually(
+            lambda: "Reloading" in campus.machine.run(told).stdout,
+            60,
+            "the reload",
+            interval_s=0.01,
+        )
+        campus.machine.systemctl("kill", "--signal=KILL", f"{HELPER}@*.service", check=False)
+        settled(boss)
+    helpers = ["list-units", "--all", "--plain", "--no-legend", f"{HELPER}@*"]
+    eventually(lambda: campus.machine.systemctl(*helpers).stdout == "", 60, "the end of helpers")
+    units = ["list-units", "--plain", "--no-legend", "littlest-hub.courses-*-ends*"]
+    assert campus.machine.systemctl(*units).stdout == ""
+    if verb == "archive":
+        assert "archived" in campus.course("show", "ends").stdout
+        campus.course("delete", "ends", "--yes")
+    assert campus.left_of("ends") == ""
+
+
 def test_nobody_but_the_hub_reaches_the_helper(campus: Campus) -> None:
     code = f"import socket; socket.socket(socket.AF_UNIX).connect('/run/{HELPER}.sock')"
     for name in ("alice", "bob"):
