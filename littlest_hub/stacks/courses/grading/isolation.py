@@ -21,6 +21,8 @@ FILES = "files"
 _WORK = "/tmp/submission"
 # A copy in memory, since the submission may write to it; then the kernel's own command.
 _SCRIPT = f'cp -R "$0/{FILES}" {_WORK} && cd {_WORK} && exec "$@"'
+_EMPTY = ("/srv", "/home", "/root", "/run/user")
+"""Directories that look empty: /srv, and those of ProtectHome=, systemd.exec(5)."""
 _DIRECTORY = re.compile(r"kernel-[a-zA-Z0-9_]{1,32}")
 
 
@@ -84,6 +86,8 @@ def _properties(layout: Layout, course: str, directory: Path) -> Iterator[str]:
     yield f"BindReadOnlyPaths={directory}/{FILES}"
     yield "TemporaryFileSystem=/srv:ro"
     yield "ProtectHome=tmpfs"
+    if any(layout.base.is_relative_to(each) for each in _EMPTY):
+        yield f"BindReadOnlyPaths={layout.base}"
     for hidden in (layout.state, layout.fragments):
         yield f"InaccessiblePaths=-{hidden}"
     yield "ProtectProc=invisible"

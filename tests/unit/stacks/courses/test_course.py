@@ -119,6 +119,18 @@ def test_words_of_a_kernel_are_no_variables_of_systemd() -> None:
     assert argv[-1] == "$$HOME"
 
 
+@pytest.mark.parametrize(
+    ("base", "is_bound"),
+    [("/opt/littlest-hub", False), ("/srv/hub", True), ("/home/hub", True), ("/srvs/hub", False)],
+)
+def test_a_kernel_sees_its_programs_where_directories_look_empty(base: str, is_bound: bool) -> None:
+    layout = Layout(Path(base))
+    directory = Path("/run") / place.runtime_of(layout, "ps131") / "kernel-a"
+    argv = isolation.systemd_run(layout, "ps131", "x.service", directory, ["/bin/true"])
+    assert (f"--property=BindReadOnlyPaths={base}" in argv) == is_bound
+    assert f"--property=InaccessiblePaths=-{base}/state" in argv
+
+
 def test_links_pipes_and_more_than_the_limit_are_not_copied(tmp_path: Path) -> None:
     source = tmp_path / "submission"
     (source / "data").mkdir(parents=True)
