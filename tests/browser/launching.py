@@ -51,6 +51,11 @@ class Visitor:
     browser: Chrome
     name: str
     password: str = field(default_factory=secrets.token_urlsafe)
+    url: str = ""
+    """Where the person finds the hub; "": at the machine's address."""
+
+    def __post_init__(self) -> None:
+        self.url = self.url or self.hub.url
 
     @property
     def hub(self) -> Hub:
@@ -59,7 +64,7 @@ class Visitor:
     def link(self, repository: str, **form: str) -> str:
         """Return the address that launches a repository of the git server."""
         query = urlencode({"repo": f"{self.launch.url}{repository}", **form})
-        return f"{self.hub.url}/services/launch/?{query}"
+        return f"{self.url}/services/launch/?{query}"
 
     # --- going from page to page
 
@@ -104,7 +109,7 @@ class Visitor:
             shown(self.browser, "#password_input").send_keys(self.password, Keys.ENTER)
 
     def log_in(self) -> None:
-        self.open(f"{self.hub.url}/hub/login?next=%2Fhub%2Fhome")
+        self.open(f"{self.url}/hub/login?next=%2Fhub%2Fhome")
         self.fill_in_login()
         shown(self.browser, "#start")
 
@@ -135,7 +140,7 @@ class Visitor:
 
     def in_lab(self, server: str, page: str = "lab") -> None:
         """Wait for JupyterLab of a server."""
-        path = f"{self.hub.url}/user/{self.name}/{server}/{page}"
+        path = f"{self.url}/user/{self.name}/{server}/{page}"
         eventually(lambda: self.browser.current_url.startswith(path), 90, path)
         shown(self.browser, "#jp-main-dock-panel", timeout_s=60)
 
@@ -158,7 +163,7 @@ class Visitor:
 
     def servers(self) -> dict[str, bool]:
         """Return the servers on the hub's home page, and whether they can be stopped."""
-        self.open(f"{self.hub.url}/hub/home")
+        self.open(f"{self.url}/hub/home")
         shown(self.browser, ".add-server-row")
         rows = self.browser.find_elements(By.CSS_SELECTOR, "tr[data-server-name]")
         return {
@@ -170,7 +175,7 @@ class Visitor:
 
     def stop(self, server: str) -> None:
         """Stop a server on the hub's home page."""
-        self.open(f"{self.hub.url}/hub/home")
+        self.open(f"{self.url}/hub/home")
         script = "return window._jupyterhub_page_loaded"
         eventually(lambda: self.browser.execute_script(script), 30, "the script of the page")
         shown(self.browser, f"#stop-{server}").click()
@@ -212,12 +217,19 @@ class Visitor:
 
 @contextmanager
 def visiting(
-    launch: LaunchMachine, directory: Path, arguments: Sequence[str] = ()
+    launch: LaunchMachine, directory: Path, arguments: Sequence[str] = (), *, url: str = ""
 ) -> Iterator[Visitor]:
-    """Yield a new user, who is not logged in."""
+    """Yield a new user, who is not logged in.
+
+    Args:
+        launch: the machine.
+        directory: for the browser.
+        arguments: of the browser.
+        url: where the person finds the hub; "": at the machine's address.
+    """
     name = f"mia{secrets.token_hex(4)}"
     with open_browser(launch.hub, directory, arguments, waits=False) as browser:
-        visitor = Visitor(launch, browser, name)
+        visitor = Visitor(launch, browser, name, url=url)
         launch.machine.add_user(name, visitor.password)
         yield visitor
 

@@ -1,12 +1,15 @@
-"""Launched servers that people share, as they see it in a browser: `make test-launch`."""
+"""What launched servers share and what they do not, in a browser: `make test-launch`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import secrets
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 
@@ -24,6 +27,9 @@ VOLUMES: dict[str, Any] = {
     "finance": {"path": "/srv/finance", "write": ["finance"]},
 }
 _READ = "print(open('volumes/data/numbers.txt').read())"
+ASK_NEVER = "#never-commit"
+HERE = "http://localhost"
+"""The hub for a browser on the machine itself, which sends nothing over a network."""
 
 
 @pytest.fixture(scope="module")
@@ -247,3 +253,68 @@ def test_a_launch_is_published_shown_launched_and_counted(
     shown(bob.browser, ".jp-Notebook .cm-content", timeout_s=90)
     bob.open(f"{bob.hub.url}/services/launch/gallery")
     assert "launched 1 time" in bob.text("#shown")
+
+
+# --- private repositories
+
+
+def addresses(visitor: Visitor) -> str:
+    """Return the addresses and headers of all requests of a browser."""
+    log: Callable[[str], list[dict[str, str]]] = visitor.browser.get_log
+    messages = (json.loads(entry["message"])["message"] for entry in log("performance"))
+    sent = (each["params"] for each in messages if each["method"] == "Network.requestWillBeSent")
+    return "\n".join(f"{each['request']['url']} {each['request']['headers']}" for each in sent)
+
+
+def test_a_private_repository_is_opened_with_a_token_that_the_browser_sends_once(
+    launch: LaunchMachine, mia: Visitor, tmp_path: Path
+) -> None:
+    token = secrets.token_hex(20)
+    (launch.directory / "git/password").write_text(f"reader:{token}")
+    repository = launch.repository("private-notes", {"start.ipynb": START, "secret.txt": "42"})
+    form = {"path": "start.ipynb", "name": "notes"}
+
+    # From elsewhere, without https, nobody can type a token.
+    mia.log_in()
+    mia.open(mia.link("private-notes", private="yes", **form))
+    assert "This page is not encrypted" in mia.text("#open")
+    assert not mia.has("#access")
+    mia.look("private-open")
+    with visiting(launch, tmp_path / "here", url=HERE) as ada:
+        ada.log_in()
+        ada.open(f"{HERE}/services/launch/")
+        shown(ada.browser, "#own summary").click()
+        fill(ada.browser, repo=f"{launch.url}private-notes", **form)
+        ada.press("#own button")
+        assert "or it is private" in ada.text(".alert-danger")
+        shown(ada.browser, "#private").send_keys(Keys.SPACE)
+        ada.press("#own button")
+        ada.look("private-access")
+        fill(ada.browser, user="reader", password=token[::-1])
+        ada.press("#access button")
+        assert "this name and token do not open it" in ada.text("#refusal")
+        assert not shown(ada.browser, "#password").get_attribute("value")
+        ada.look("private-refused")
+        fill(ada.browser, user="reader", password=token)
+        ada.press("#access button")
+        assert repository.git("rev-parse", "main") in ada.text("dl")
+        assert not ada.has(ASK_NEVER)
+        assert token not in ada.browser.page_source
+        ada.look("private-confirmation")
+        ada.approve()
+        assert ada.answer("notes", "print(open('secret.txt').read())") == "42"
+        ada.stop("notes")
+
+        # A start of the server needs no token; an update does.
+        shown(ada.browser, "#start-notes").click()
+        ada.in_lab("notes")
+        ada.open(ada.link("private-notes", private="yes", **form))
+        shown(ada.browser, "#access")
+        ada.press("#access a.btn-outline-primary")
+        ada.in_lab("notes")
+        assert "secret.txt" in ada.files()
+        visited = addresses(ada)
+        assert "private=yes" in visited
+        assert token not in visited
+    mia.open(mia.link("private-notes", **form))
+    assert "or it is private" in mia.text(".alert-danger")
