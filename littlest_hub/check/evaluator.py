@@ -181,7 +181,8 @@ def main() -> None:
     # Output of the fragments goes to standard error instead.
     report = os.dup(1)
     os.dup2(2, 1)
-    change_no_other_process()
+    if request.facts.is_service:  # others may not, and have no rights over processes of root
+        change_no_other_process()
     evaluate(request, report)
     sys.stdout.flush()
     sys.stderr.flush()

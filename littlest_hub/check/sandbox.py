@@ -16,6 +16,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,16 +118,37 @@ def _run_in_child(layout: Layout, request: Request) -> Outcome:
     with tempfile.TemporaryFile("w+") as report, tempfile.TemporaryFile("w+") as printed:
         sys.stdout.flush()
         sys.stderr.flush()
-        # Forked: a caller that has imported JupyterHub already saves a second. Not by
-        # multiprocessing, which waits for the child when this process ends.
-        pid = os.fork()
-        if pid == 0:
-            _evaluate(request, report.fileno(), printed.fileno())
+        if threading.active_count() > 1:
+            # A fork would wait forever for locks that other threads hold, such as those of imports.
+            pid = _spawn(request, report.fileno(), printed.fileno())
+        else:
+            # Forked: a caller that has imported JupyterHub already saves a second. Not by
+            # multiprocessing, which waits for the child when this process ends.
+            pid = os.fork()
+            if pid == 0:
+                _evaluate(request, report.fileno(), printed.fileno())
         code = _wait(pid)
         report.seek(0)
         printed.seek(0)
         outcome = _parse(layout, report.read(), printed.read(), code)
     return replace(outcome, credentials=None, note=_NOT_CONFINED)
+
+
+def _spawn(request: Request, report: int, printed: int) -> int:
+    """Start the evaluator as a program of its own, and return its process."""
+    with tempfile.TemporaryFile("w+") as file:
+        json.dump(request.to_json(), file)
+        file.flush()
+        file.seek(0)
+        descriptors = (file.fileno(), report, printed)
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-I", "-m", "littlest_hub.check.evaluator"],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, each, to) for to, each in enumerate(descriptors)],
+            setsid=True,
+            setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        )
 
 
 def _wait(pid: int) -> int:

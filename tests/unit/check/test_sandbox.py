@@ -1,8 +1,10 @@
 """Fragments that do not end, end the check, print, or need what only the hub has."""
 
+import importlib
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,30 @@ def test_a_program_that_a_fragment_starts_ends_with_the_check(layout: Layout) ->
 def test_a_check_without_systemd_says_what_it_does_not_prevent(layout: Layout) -> None:
     write(layout, "10-a.py", "x = 1\n")
     assert "from writing files and giving orders to systemd" in check_fragments(layout).note
+
+
+def test_a_check_beside_other_threads_waits_for_none_of_their_locks(layout: Layout) -> None:
+    """The probes of doctor run in threads, one of which may be importing a module."""
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        lock = importlib._bootstrap._get_module_lock("colorsys")  # type: ignore[attr-defined]
+        lock.acquire()
+        is_held.set()
+        is_over.wait()
+        lock.release()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    try:
+        is_held.wait()
+        write(layout, "10-a.py", "import colorsys\nprint(colorsys.__name__)\n")
+        report = check_fragments(layout)
+    finally:
+        is_over.set()
+        thread.join()
+    assert report.errors == []
+    assert report.printed.strip() == "colorsys"
 
 
 def test_output_of_fragments_is_reported_separately(layout: Layout) -> None:
