@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -199,13 +199,16 @@ def services_that_cannot_start(settings: Settings) -> Iterator[Problem]:
 
 def _why_not_started(service: dict[str, Any], program: str) -> str:
     """Try the steps of starting a service, in a child process; return why one fails."""
+    # Before the fork: the child would wait forever for another thread that is importing it.
+    from jupyterhub.spawner import set_user_setuid
+
     user, directory = service.get("user"), service.get("cwd")
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
         reason = ""
         try:
-            _enter(user, directory)
+            _enter(user, directory, set_user_setuid)
             if not shutil.which(program):
                 reason = f"there is no program {program} that {user or 'the hub'} may execute"
         except BaseException as error:
@@ -219,14 +222,17 @@ def _why_not_started(service: dict[str, Any], program: str) -> str:
     return reason
 
 
-def _enter(user: Any, directory: Any) -> None:
+def _enter(user: Any, directory: Any, set_user: Callable[..., Callable[[], None]]) -> None:
     """Become a service's user in its directory, as JupyterHub does.
+
+    Args:
+        user: the user's name; None: the hub's own user.
+        directory: the service's `cwd`; None: the hub's own directory.
+        set_user: JupyterHub's function that returns another, which changes the user.
 
     Raises:
         RuntimeError: why that fails.
     """
-    from jupyterhub.spawner import set_user_setuid
-
     if directory:
         try:
             os.chdir(directory)
@@ -234,7 +240,7 @@ def _enter(user: Any, directory: Any) -> None:
             raise RuntimeError(f"the hub cannot enter {directory} ({error.strerror})") from error
     if user:
         try:
-            set_user_setuid(user, chdir=False)()
+            set_user(user, chdir=False)()
         except KeyError as error:
             raise RuntimeError(f"this machine has no user {user!r}") from error
         except OSError as error:
