@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from html import escape
@@ -286,6 +287,15 @@ def test_a_server_that_is_there_is_kept_updated_or_left_beside_another_one(
     )
     files = mia.files()
     assert {"mine.txt", "new.txt", f"data.txt.upstream-{commit[:12]}"} < {*files}, files
+
+    shutil.rmtree(repository.directory)
+    mia.stop("proj")
+    mia.open(changed)
+    assert "You have launched proj before" in mia.text("#again")
+    mia.look("gone")
+    mia.press("#again button", to_log=True)
+    mia.in_lab("proj")
+    assert "mine.txt" in mia.files()
 
 
 @pytest.mark.long
