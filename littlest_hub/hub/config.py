@@ -79,7 +79,7 @@ def defaults(layout: Layout, unit: UnitEnvironment) -> Config:
     c.JupyterHub.services = [
         {
             "name": CULLER,
-            "command": [python, "-I", "-m", "jupyterhub_idle_culler", f"--timeout={IDLE_S}"],
+            "command": [python, "-I", "-m", "littlest_hub.hub.idle_culler", f"--timeout={IDLE_S}"],
         }
     ]
     c.JupyterHub.load_roles = [_culler_role()]

@@ -123,7 +123,7 @@ def test_the_proxy_neither_checks_for_updates_nor_reports_anything(hub: Hub) -> 
 @pytest.mark.row(16)
 def test_the_idle_culler_may_list_and_stop_servers_and_nothing_else(hub: Hub) -> None:
     pid = hub.machine.run(
-        ["sh", "-c", "grep -l jupyterhub_idle_cull[e]r /proc/[0-9]*/cmdline | head -n 1"]
+        ["sh", "-c", "grep -l idle_cull[e]r /proc/[0-9]*/cmdline | head -n 1"]
     ).stdout.split("/")[2]
     environment = hub.machine.run(["cat", f"/proc/{pid}/environ"]).stdout
     token = re.search(r"JUPYTERHUB_API_TOKEN=(\w+)", environment)

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from jupyterhub_idle_culler import IdleCuller
 from tornado.httpclient import AsyncHTTPClient
 
+from littlest_hub.hub.idle_culler import PatientCuller
 from littlest_hub.stacks.classroom.culling import SETTINGS, Culling
 
 _log = logging.getLogger("group_culler")
@@ -77,8 +77,8 @@ def is_over(
     return age.total_seconds() >= max_age_s
 
 
-class GroupCuller(IdleCuller):  # type: ignore[misc]
-    """jupyterhub-idle-culler that knows groups."""
+class GroupCuller(PatientCuller):
+    """The hub's idle culler, which also knows groups."""
 
     name = "group-culler"
 
