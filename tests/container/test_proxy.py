@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.certificates import make
@@ -19,6 +20,17 @@ from tests.hub import Hub
 from tests.machine import Machine
 
 LONG = 'c.HubProxy.extra_static_config = {"entryPoints": {"http": {"transport": {"respondingTimeouts": {"readTimeout": "17m"}}}}}\n'  # noqa: E501
+MOVED = """
+c.HubProxy.extra_dynamic_config = {"http": {
+    "middlewares": {"moved": {"redirectRegex": {"regex": ".*", "replacement": "/hub/login"}}},
+    "routers": {
+        "moved": {
+            "rule": "Path(`/moved`)", "service": "noop@internal", "middlewares": ["moved"],
+            "priority": 1000,
+        },
+    },
+}}
+"""
 WRONG = 'c.TraefikProxy.extra_static_config = {"log": {"levle": "DEBUG"}}\n'
 OURS = 'c.HubProxy.extra_static_config = {"entrypoints": {"HTTP": {"address": ":81"}}}\n'
 
@@ -158,14 +170,22 @@ def test_stopping_the_proxy_ends_every_traefik(hub: Hub) -> None:
     eventually(hub.answers, 30, "the hub")
 
 
+def led_to(hub: Hub, path: str) -> str:
+    """Return where an address leads, or the status of its page."""
+    answer = httpx.get(f"{hub.url}{path}", trust_env=False)
+    return str(answer.headers.get("Location", answer.status_code))
+
+
 def test_a_fragment_changes_the_running_proxy_and_no_request_fails(hub: Hub) -> None:
     static = str(hub.layout.static_config)
     with working(hub):
         before = serving(hub)
-        with hub.fragment("70-long.py", LONG):
+        with hub.fragment("70-long.py", LONG + MOVED):
             assert 'readTimeout = "17m"' in hub.machine.read(static)
             assert serving(hub) != before
+            assert led_to(hub, "/moved") == "/hub/login"
         assert 'readTimeout = "17m"' not in hub.machine.read(static)
+        assert led_to(hub, "/moved") == "/hub/moved"
 
 
 @pytest.mark.parametrize(
