@@ -124,10 +124,7 @@ class Environment:
     def switch(self, number: int | None) -> tuple[int, int]:
         """Switch to a generation, None: the one before; return the old and the new number."""
         with self._changing():
-            try:
-                now = self.generations.current()
-            except LittlestHubError:
-                now = max(self.generations.numbers(), default=0) + 1
+            now = self.generations.named()
             number = self.generations.before(now) if number is None else number
             self.generations.switch(number)
             return now, number

@@ -66,16 +66,27 @@ class Generations:
         Raises:
             LittlestHubError: there is no present generation.
         """
-        try:
-            target = self.place.link.readlink()
-        except OSError:
-            target = Path()
-        if not (target.name.isdecimal() and (self.place.link.parent / target).is_dir()):
+        number = self.named()
+        if number not in self.numbers():
+            lost = f": generation {number} is gone" if number else ""
             raise LittlestHubError(
-                f"{self.place.link} leads to no environment",
-                "Make it: littlest-hub environment make; or go back: environment rollback N",
+                f"{self.place.link} leads to no environment{lost}",
+                f"As root: littlest-hub environment {self.way_back()}",
             )
-        return int(target.name)
+        return number
+
+    def named(self) -> int:
+        """Return the number to which the link leads, even if there is nothing; 0: to none."""
+        try:
+            name = self.place.link.readlink().name
+        except OSError:
+            return 0
+        return int(name) if name.isdecimal() else 0
+
+    def way_back(self) -> str:
+        """Return the arguments of `environment` that help if the present generation is gone."""
+        found = self._best_without(self.named())
+        return f"rollback {found}" if found else "make"
 
     def record(self, number: int) -> Record:
         """Return the record of a generation."""
@@ -106,6 +117,8 @@ class Generations:
         Raises:
             LittlestHubError: there is no generation before it.
         """
+        if number not in self.numbers() and (found := self._best_without(number)):
+            return found
         origin = self.record(number).origin
         if origin in self.numbers():
             return origin
@@ -113,6 +126,14 @@ class Generations:
         if not earlier:
             raise LittlestHubError(f"generation {number} is the oldest: there is none before it")
         return earlier[-1]
+
+    def _best_without(self, gone: int) -> int:
+        """Return the generation that replaces one that is gone; 0: there is none.
+
+        An earlier one, if there is any: later ones were left by a rollback, for a reason.
+        """
+        numbers = self.numbers()
+        return max([each for each in numbers if each < gone] or numbers, default=0)
 
     @property
     def next(self) -> Path:

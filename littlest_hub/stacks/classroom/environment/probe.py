@@ -20,8 +20,7 @@ def environment(snapshot: Snapshot) -> Iterator[Finding]:
     try:
         number = generations.current()
     except LittlestHubError as error:
-        numbers = generations.numbers()
-        again = f"{command} rollback {numbers[-1]}" if numbers else f"{command} make"
+        again = f"{command} {generations.way_back()}"
         yield Finding(PROBLEM, "environment", error.message, again)
         return
     if not (place.kernels[0] / "kernels").is_dir():

@@ -67,7 +67,11 @@ class GroupStart(APIHandler):  # type: ignore[misc]
         found = orm.Group.find(self.db, name)
         if found is None:
             names = [each.name for each in self.db.query(orm.Group).order_by(orm.Group.name)]
-            known = f"it has: {', '.join(names)}" if names else "it has none"
+            known = (
+                f"it has: {', '.join(names)}"
+                if names
+                else "it has none: class.md shows how to make one"
+            )
             raise HTTPError(404, f"The hub has no such group; {known}")
         return found
 

@@ -210,7 +210,7 @@ def _generations(layout: Layout) -> dict[str, Any]:
     try:
         current = generations.current()
     except LittlestHubError as error:
-        current, problem = 0, error.message
+        current, problem = 0, str(error)
     else:
         problem = ""
     found = [

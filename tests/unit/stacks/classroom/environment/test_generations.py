@@ -1,6 +1,7 @@
 """Generations: whatever is interrupted, there is the old one or the new one."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -82,6 +83,21 @@ def test_a_missing_link_is_a_problem_with_a_way_out(generations: Generations) ->
         generations.current()
     generations.switch(1)
     assert generations.current() == 1
+
+
+def test_in_place_of_one_that_is_gone_an_earlier_one_is_proposed(generations: Generations) -> None:
+    """A later one was left by a rollback, and is bad."""
+    for _ in range(3):
+        add(generations)
+    generations.switch(2)
+    shutil.rmtree(generations.place.generation(2))
+    with pytest.raises(LittlestHubError, match=r"generation 2 is gone\n.* rollback 1$"):
+        generations.current()
+    assert generations.before(2) == 1
+    shutil.rmtree(generations.place.generation(1))
+    assert generations.way_back() == "rollback 3"
+    shutil.rmtree(generations.place.generation(3))
+    assert generations.way_back() == "make"
 
 
 class KilledError(BaseException):
