@@ -3,8 +3,8 @@
     python -I -m …confined GIGABYTES PORT READABLE… -- WRITABLE… -- MODULE ARGUMENT…
 
 It sees the system, the release, and what is named here. It connects to one port of TCP; 0: to any.
-Where the kernel has no Landlock, it sees
-everything: the page says so before anybody launches something.
+Where the kernel has no Landlock, it sees everything: the page says so before anybody launches
+something.
 """
 
 from __future__ import annotations
