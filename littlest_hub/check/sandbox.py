@@ -118,7 +118,7 @@ def _run_in_child(layout: Layout, request: Request) -> Outcome:
     with tempfile.TemporaryFile("w+") as report, tempfile.TemporaryFile("w+") as printed:
         sys.stdout.flush()
         sys.stderr.flush()
-        if threading.active_count() > 1:
+        if threading.current_thread() is not threading.main_thread():
             # A fork would wait forever for locks that other threads hold, such as those of imports.
             pid = _spawn(request, report.fileno(), printed.fileno())
         else:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,7 @@ def test_a_check_without_systemd_says_what_it_does_not_prevent(layout: Layout) -
 
 def test_a_check_beside_other_threads_waits_for_none_of_their_locks(layout: Layout) -> None:
     """The probes of doctor run in threads, one of which may be importing a module."""
+    write(layout, "10-a.py", "import colorsys\nprint(colorsys.__name__)\n")
     is_held, is_over = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -123,8 +125,8 @@ def test_a_check_beside_other_threads_waits_for_none_of_their_locks(layout: Layo
     thread.start()
     try:
         is_held.wait()
-        write(layout, "10-a.py", "import colorsys\nprint(colorsys.__name__)\n")
-        report = check_fragments(layout)
+        with ThreadPoolExecutor(1) as pool:
+            report = pool.submit(check_fragments, layout).result()
     finally:
         is_over.set()
         thread.join()
