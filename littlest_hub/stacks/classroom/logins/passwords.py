@@ -10,6 +10,7 @@ import bcrypt
 MAX_BYTES = 72
 """The most that bcrypt reads of a password; a longer one is refused, not cut."""
 _DIFFERENT = 5
+"""The number of different characters that are required."""
 _COMMON = {
     "password",
     "passwort",
@@ -51,9 +52,16 @@ def problem(password: str, name: str, shortest: int) -> str | None:
         return f"A password has at least {shortest} characters."
     if "\0" in password:
         return "This password contains a character that cannot be typed."
-    lower = password.lower()
-    if lower in _COMMON or len(set(lower)) < _DIFFERENT or (name and name in lower):
-        return "This password is easy to guess. Choose another one."
+    return _reason_to_guess_it(password.lower(), name)
+
+
+def _reason_to_guess_it(lower: str, name: str) -> str | None:
+    if lower in _COMMON:
+        return "Many people have this password, so it is easy to guess. Choose another one."
+    if len(set(lower)) < _DIFFERENT:
+        return f"A password has at least {_DIFFERENT} different characters."
+    if name and name in lower:
+        return f"This password contains your login name, {name}. Choose one without it."
     return None
 
 
