@@ -243,8 +243,12 @@ def _confirm_ending(servers: str, command: str) -> None:
         raise LittlestHubError("nothing was changed: the answer was not `yes`")
 
 
-def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
+def of_stack(name: str, *, is_help: bool = False) -> Callable[[Sequence[str]], int] | None:
     """Return a command of an enabled stack; None: there is none of this name.
+
+    Args:
+        name: the word behind `littlest-hub`.
+        is_help: whether only the help of the command is asked for, which everybody may read.
 
     Raises:
         PermissionError: it may be that of a stack, and only root knows which ones are enabled.
@@ -259,9 +263,9 @@ def of_stack(name: str) -> Callable[[Sequence[str]], int] | None:
     except LittlestHubError:
         return None
     except PermissionError:
-        if any(name in stack.manifest.commands for stack in shipped().values()):
+        stacks = shipped()
+        if not is_help and any(name in stack.manifest.commands for stack in stacks.values()):
             raise
-        return None
     for stack in stacks.values():
         if reference := stack.manifest.commands.get(name):
             return partial(resolve(reference), layout)

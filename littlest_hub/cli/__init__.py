@@ -35,8 +35,12 @@ def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
     words = list(sys.argv[1:] if arguments is None else arguments)
     # A stack may have a command; manifests are read only for a word that is none of ours.
     is_ours = not words or words[0][:1] == "-" or words[0] in {each.name for each in all_commands()}
-    if not is_ours and (function := commands.of_stack(words[0])):
-        return lambda: function(words[1:])
+    if not is_ours:
+        # What follows `--` is another program's command line.
+        own = words[: words.index("--")] if "--" in words else words
+        is_help = not {"-h", "--help"}.isdisjoint(own)
+        if function := commands.of_stack(words[0], is_help=is_help):
+            return lambda: function(words[1:])
     options = _parser().parse_args(words)
     if options.function is None:
         options.parser.error("expected `serve-hub` or `serve-hub --fragments FRAGMENTS`")

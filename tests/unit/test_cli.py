@@ -52,6 +52,41 @@ def test_a_command_of_a_stack_that_is_not_enabled_names_the_stack(
     assert "enable slurm" in printed
 
 
+@pytest.mark.parametrize(
+    "line", ["class token --help", "class -h", "course --help", "environment install --help"]
+)
+def test_whoever_may_not_read_which_stacks_are_enabled_reads_the_help_of_their_commands(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _without_rights(tmp_path, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    assert ended.value.code == 0
+    assert f"littlest-hub {line.rpartition(' ')[0]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["class people", "environment run -- pip --help"])
+def test_without_rights_a_command_of_a_stack_is_refused(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _without_rights(tmp_path, monkeypatch)
+    assert main(line.split()) == 1
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def _without_rights(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody read which stacks are enabled; root, who runs tests, could read anything."""
+
+    def read(layout: Layout) -> None:
+        raise PermissionError(13, "Permission denied", str(layout.stacks))
+
+    monkeypatch.setattr("littlest_hub.installation.of_this_release", lambda: Layout(base))
+    monkeypatch.setattr(
+        "littlest_hub.installation.release_of_this_interpreter", lambda: base / "release"
+    )
+    monkeypatch.setattr("littlest_hub.manifest.enabled.read", read)
+
+
 class Terminal(io.StringIO):
     """A standard input at which somebody types."""
 
