@@ -56,6 +56,7 @@ MANIFEST = Manifest(
     tests=(
         "tests/unit/stacks/classroom/test_logins.py",
         "tests/unit/stacks/classroom/test_people.py",
+        "tests/unit/stacks/classroom/test_tokens.py",
         "tests/unit/stacks/classroom/test_authenticators.py",
         "tests/unit/stacks/classroom/test_checking.py",
         "tests/unit/stacks/classroom/test_culling.py",

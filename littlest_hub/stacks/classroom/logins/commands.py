@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import shlex
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from littlest_hub.errors import LittlestHubError, as_typed, with_sudo
@@ -16,12 +17,20 @@ from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.people import People, file_of
 from littlest_hub.unprivileged.privileges import run_as_hub_user
 
+_LIST_BYTES = 1 << 16
+"""The longest list of names: a thousand of the longest ones."""
+
 
 def add(commands: Any) -> None:
     """Add `token` to the commands of a parser."""
-    about = "Let NAME choose a password, with a code that is valid once and for a week."
-    parser = commands.add_parser("token", help=about, description=about)
-    parser.add_argument("name", metavar="NAME")
+    about = "Let each NAME choose a password, with a code that is valid once and for a week."
+    more = (
+        " An earlier password is void. Of several names, each is printed on a line with its code."
+        " The exit code is 1 if one of them is no login name; the others get their codes."
+    )
+    parser = commands.add_parser("token", help=about, description=about + more)
+    text = "a login name; `-`: read names from standard input, one per line"
+    parser.add_argument("names", metavar="NAME", nargs="+", help=text)
     parser.set_defaults(run=_token)
 
 
@@ -60,8 +69,8 @@ def new_code(layout: Layout, name: str) -> str:
         LittlestHubError: the name is no login name, or the file cannot be used.
     """
     canonical = names.canonical(name)
-    if not names.is_name(canonical):
-        raise LittlestHubError(f"{name!r} is no login name; expected one such as maria.lopez")
+    if problem := _problem(name):
+        raise LittlestHubError(problem)
     code = codes.new()
 
     def grant() -> None:
@@ -79,17 +88,72 @@ def how_to_use(name: str, code: str) -> str:
     )
 
 
+def _problem(name: str) -> str:
+    """Return why nobody can have a name, or ""."""
+    is_name = names.is_name(names.canonical(name))
+    return "" if is_name else f"{name!r} is no login name; expected one such as maria.lopez"
+
+
 def _token(layout: Layout, options: argparse.Namespace) -> int:
-    _refuse_without_passwords(layout, options.name)
-    name = names.canonical(options.name)
-    is_known = names.is_name(name) and _in_people(
-        layout, lambda: _people(layout).get(name) is not None
-    )
+    _refuse_without_passwords(layout, options.names[0])
+    if len(options.names) > 1 or options.names == ["-"]:
+        return _tokens(layout, _listed(options.names))
+    name = names.canonical(options.names[0])
+    is_known = _is_known(layout, name)
     print(how_to_use(name, new_code(layout, name)))
     if not is_known:
         wrong = f"{layout.command} class remove {name} --lock"
         print(f"{name} is new to the hub. If that is not the name you meant: {wrong}")
     return 0
+
+
+def _tokens(layout: Layout, listed: Sequence[str]) -> int:
+    """Print each name with its code; what is for the teacher alone is no part of that list."""
+    for name in listed:
+        if problem := _problem(name):
+            print(problem, file=sys.stderr)
+    found = list(dict.fromkeys(names.canonical(each) for each in listed if not _problem(each)))
+    width = max(map(len, found), default=0)
+    known = []
+    for name in found:
+        if _is_known(layout, name):
+            known.append(name)
+        # Printed at once: without the code, nobody can choose a password any more.
+        print(f"{name:{width}}  {new_code(layout, name)}", flush=True)
+    if found:
+        where = "/hub/one-time-code of the hub, once and within a week"
+        print(f"Each chooses a password with the code, at {where}.", file=sys.stderr)
+    if known:
+        print(f"Known before; earlier passwords are void: {', '.join(known)}", file=sys.stderr)
+    return 1 if any(map(_problem, listed)) else 0
+
+
+def _listed(typed: Sequence[str]) -> list[str]:
+    """Return the names of a command line, in which `-` stands for those on standard input.
+
+    Raises:
+        LittlestHubError: there are none, or so many that it is no list of people.
+    """
+    found: list[str] = []
+    for each in typed:
+        found += _read_names() if each == "-" else [each]
+    if not found:
+        raise LittlestHubError("standard input has no names; expected one per line")
+    return found
+
+
+def _read_names() -> list[str]:
+    content = sys.stdin.buffer.read(_LIST_BYTES + 1)
+    if len(content) > _LIST_BYTES:
+        raise LittlestHubError(f"standard input has more than {_LIST_BYTES} bytes of names")
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _is_known(layout: Layout, name: str) -> bool:
+    if not names.is_name(name):
+        return False
+    return bool(_in_people(layout, lambda: _people(layout).get(name) is not None))
 
 
 def _refuse_without_passwords(layout: Layout, name: str) -> None:
