@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError
+from littlest_hub.errors import LittlestHubError, with_sudo
 from littlest_hub.helpers.hooks import run_program, unsafe
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import names, table
@@ -62,7 +62,8 @@ class Provision:
             raise LittlestHubError(f"{login!r} cannot have an account")
         if login in table.read(self._layout).blocked:
             raise LittlestHubError(
-                f"{login} is locked", f"{self._layout.command} class unlock {shlex.quote(login)}"
+                f"{login} is locked",
+                with_sudo(f"{self._layout.command} class unlock {shlex.quote(login)}"),
             )
         if found := self.existing(login):
             return found.pw_name
@@ -114,7 +115,8 @@ class Provision:
             account = self._new(found, login, person)
             table.save(self._layout, found.with_account(login, account))
         elif account.person not in ("", person):
-            command, name = self._layout.command, shlex.quote(login)
+            # People read it on a page, or in another command, and not where this helper runs.
+            command, name = with_sudo(self._layout.command), shlex.quote(login)
             raise LittlestHubError(
                 f"{login} is a new user of the hub, and the account {account.name} is that of"
                 " another one who had this name",

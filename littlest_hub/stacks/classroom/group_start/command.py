@@ -31,7 +31,8 @@ _STOPPED = 130
 _ABOUT = """\
 Start the servers of the members of a group of the hub, a few at a time, and wait
 until all run or have failed. Servers that run are left alone, and people who are
-locked get none. Ctrl-C asks for no more servers; those that start are awaited.
+locked, or who have left the class, get none. Ctrl-C asks for no more servers;
+those that start are awaited.
 """
 _EXAMPLES = """\
 examples:
@@ -189,6 +190,7 @@ def summary(group: str, results: Sequence[Result]) -> Iterable[str]:
         Outcome.STARTED: "started",
         Outcome.RUNS: "ran already",
         Outcome.LOCKED: "locked, so nothing was started",
+        Outcome.GONE: "not in the class, so nothing was started",
         Outcome.NOT_ASKED: "not asked for, because of Ctrl-C",
         Outcome.FAILED: "did not start",
     }
@@ -197,6 +199,8 @@ def summary(group: str, results: Sequence[Result]) -> Iterable[str]:
     for each in sorted(results, key=lambda each: each.name):
         if each.outcome is Outcome.FAILED:
             yield f"  {each.name}: {_on_one_line(each.reason)}"
+        elif each.outcome is Outcome.GONE:
+            yield f"  {each.name}: was removed from the class, or no fragment lets them in"
 
 
 def exit_code(results: Sequence[Result]) -> int:

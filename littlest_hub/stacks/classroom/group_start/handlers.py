@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Collection
 from typing import Any
 
 from jupyterhub import orm
@@ -28,15 +29,12 @@ class GroupStart(APIHandler):  # type: ignore[misc]
     def check_xsrf_cookie(self) -> None:
         """Do nothing: `prepare` accepts a token only, which no browser has."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer who is in a group, and how many servers may start at once (0: no limit)."""
         found = self._group(self.get_query_argument("group", "", strip=False))
         blocked = table.read(self.app.layout).blocked
         members = sorted(found.users, key=lambda each: each.name)
-        states = {
-            each.name: str(Outcome.LOCKED if each.name in blocked else self._state(each))
-            for each in members
-        }
+        states = {each.name: str(await self._state(each, blocked)) for each in members}
         limit = self._limit(members[0]) if members else 0
         self.finish({"group": found.name, "limit": limit, "members": states})
 
@@ -49,10 +47,8 @@ class GroupStart(APIHandler):  # type: ignore[misc]
         member = next((each for each in found.users if each.name == asked["name"]), None)
         if member is None:
             raise HTTPError(404, "That person is not in the group any more.")
-        if member.name in table.read(self.app.layout).blocked:
-            self.finish({"outcome": Outcome.LOCKED, "reason": ""})
-        elif self._state(member) is Outcome.RUNS:
-            self.finish({"outcome": Outcome.RUNS, "reason": ""})
+        if state := await self._state(member, table.read(self.app.layout).blocked):
+            self.finish({"outcome": state, "reason": ""})
         else:
             reason = await group.start_one(self, self.users[member])
             outcome = Outcome.FAILED if reason else Outcome.STARTED
@@ -75,12 +71,14 @@ class GroupStart(APIHandler):  # type: ignore[misc]
             raise HTTPError(404, f"The hub has no such group; {known}")
         return found
 
-    def _state(self, member: orm.User) -> Outcome | str:
+    async def _state(self, member: orm.User, blocked: Collection[str]) -> Outcome | str:
+        """Return why no server has to be started for a member; "": one has to."""
+        if member.name in blocked:
+            return Outcome.LOCKED
         # JupyterHub's user objects are made only for users with a server.
-        if member not in self.users:
-            return ""
-        spawner = self.users[member].spawners[""]
-        return Outcome.RUNS if spawner.ready else ""
+        if member in self.users and self.users[member].spawners[""].ready:
+            return Outcome.RUNS
+        return "" if await group.may_come(self.authenticator, member.name) else Outcome.GONE
 
     def _limit(self, member: orm.User) -> int:
         spawner: Any = self.users[member].spawners[""]

@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     """It ran already."""
     LOCKED = "locked"
     """Its user may not log in, so nothing was asked."""
+    GONE = "gone"
+    """Its user is a member of the group, and not in the class: removed, or never let in."""
     FAILED = "failed"
     NOT_ASKED = "not asked"
     """Somebody has interrupted the command before its turn."""

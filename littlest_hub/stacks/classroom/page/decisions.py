@@ -252,7 +252,7 @@ class Decisions:
     async def _start_group(self) -> Outcome:
         found = self._group()
         blocked = table.read(self._app.layout).blocked
-        number = group.start(self._page, found, blocked)
+        number = await group.start(self._page, found, blocked)
         self._log("starts servers of the group", found.name)
         if not number:
             return Outcome(f"All members of {found.name} who may log in have a server.")

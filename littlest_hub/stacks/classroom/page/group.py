@@ -15,6 +15,7 @@ from jupyterhub import orm
 from tornado.web import HTTPError
 
 from littlest_hub import installation
+from littlest_hub.hub.access import is_allowed
 from littlest_hub.hub.forms import Form
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts.table import STACK
@@ -69,7 +70,17 @@ def groups(page: Form, here: Collection[str]) -> list[Group]:
     return found
 
 
-def start(page: Form, group: orm.Group, locked: Collection[str]) -> int:
+async def may_come(authenticator: Any, name: str) -> bool:
+    """Return whether a member of a group may log in: who has left the class stays in its groups.
+
+    Args:
+        authenticator: the hub's.
+        name: of a user of the hub.
+    """
+    return await is_allowed(authenticator, name) is not False
+
+
+async def start(page: Form, group: orm.Group, locked: Collection[str]) -> int:
     """Start the servers of a group's members, and return how many start now.
 
     They wait in the hub's queue, as if all members had come at the same moment: only a few start
@@ -84,6 +95,8 @@ def start(page: Form, group: orm.Group, locked: Collection[str]) -> int:
     for member in group.users:
         user = page.users[member]
         if member.name in locked or user.spawners[""].active:
+            continue
+        if not await may_come(page.authenticator, member.name):
             continue
         task = asyncio.create_task(_start(page, user))
         _tasks.add(task)

@@ -85,6 +85,9 @@ def test_who_runs_or_is_locked_is_no_failure() -> None:
     (line,) = command.summary("physics", results)
     assert line == "physics: 1 ran already; 1 locked, so nothing was started"
     assert command.exit_code(results) == 0
+    assert list(command.summary("physics", [*results, Result("c", Outcome.GONE)]))[1:] == [
+        "  c: was removed from the class, or no fragment lets them in"
+    ]
     assert list(command.summary("empty", [])) == ["empty: nobody is in this group"]
 
 
