@@ -72,6 +72,8 @@ class Person:
     """Time at which the person signed up, or was added."""
     has_code: bool
     """Whether a one-time code can be used."""
+    is_new: bool = False
+    """Whether the person was added with a code, and has never had a password."""
 
     @property
     def may_log_in(self) -> bool:
@@ -235,6 +237,8 @@ class People:
             connection.execute(
                 "INSERT INTO people (name, standing, time, code, code_time)"
                 " VALUES (?, 'approved', ?, ?, ?) ON CONFLICT (name) DO UPDATE SET"
+                "  time = CASE WHEN people.time = people.code_time THEN excluded.time"
+                "   ELSE people.time END,"
                 "  standing = 'approved', password = NULL, code = excluded.code,"
                 "  code_time = excluded.code_time",
                 (name, now, code, now),
@@ -270,12 +274,13 @@ class People:
     def _select(self, condition: str, *values: object) -> list[Person]:
         if not self.file.exists():
             return []
-        fields = "name, standing, password, note, source, time, code IS NOT NULL"
+        # The two times differ, or one is missing, as soon as there is or was a password (`grant`).
+        fields = "name, standing, password, note, source, time, code IS NOT NULL, time IS code_time"
         with self._reading() as connection:
             rows = connection.execute(f"SELECT {fields} FROM people {condition}", values)
             return [
-                Person(name, Standing(standing), password, note, source, when, bool(has_code))
-                for name, standing, password, note, source, when, has_code in rows
+                Person(name, Standing(standing), password, note, source, when, *map(bool, others))
+                for name, standing, password, note, source, when, *others in rows
             ]
 
     @contextlib.contextmanager

@@ -173,7 +173,8 @@ class TeachersPage(Form):
             has_no_password=keeps_passwords and not (person and person.password),
             has_account_here=person is not None,
             is_removable=person is not None and name not in self._named,
-            last_seen=user.last_activity if user else None,
+            # JupyterHub also takes it for activity if others start or stop the server.
+            last_seen=user.last_activity if user and not (person and person.is_new) else None,
             servers=self._servers(user) if user else (),
         )
 

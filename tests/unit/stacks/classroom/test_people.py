@@ -292,6 +292,26 @@ def test_a_code_voids_the_password_and_a_strangers_request(people: People) -> No
     assert boss.password is None
 
 
+def test_whoever_was_added_is_new_until_the_first_password(people: People, clock: Clock) -> None:
+    def is_new(name: str) -> bool:
+        person = people.get(name)
+        assert person is not None
+        return person.is_new
+
+    for code in ("first", "second", "third"):
+        people.grant("bob", code)
+        assert is_new("bob")
+        clock.now += 60
+    people.use_code("bob", "third", "hash")
+    assert not is_new("bob")
+    people.grant("bob", "of another password")
+    clock.now += 60
+    people.grant("bob", "and another one")
+    assert not is_new("bob")
+    ask(people, "maria")
+    assert not is_new("maria")
+
+
 def test_a_damaged_file_is_named(people: People) -> None:
     ask(people, "alice")
     assert people.damage() == ""

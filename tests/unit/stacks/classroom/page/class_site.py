@@ -31,7 +31,7 @@ BASE = Path("/opt/hub-of-a-test-of-a-class")
 PAGE = "/hub/class"
 PASSWORD = "seven blue umbrellas"
 STUDENTS = ("bob", "maria", "s01")
-GROUPS = {"physics": {"users": ["bob", "maria"]}}
+GROUPS = {"physics": {"users": ["bob", "maria"]}, "chemistry": {"users": ["s01"]}}
 
 
 def address_of(layout: Layout) -> Path:

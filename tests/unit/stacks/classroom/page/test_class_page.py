@@ -24,6 +24,17 @@ def alice(site: Site) -> Iterator[Browser]:
         yield found
 
 
+def test_who_never_chose_a_password_was_never_seen_whoever_starts_the_server(
+    site: Site, alice: Browser
+) -> None:
+    assert "Last seen: 20" in alice.about("alice")
+    assert "Last seen: never." in alice.about("s01")
+    assert "Last seen: never." in alice.about("bob")
+    assert command.Hub(site.layout).start("chemistry", "s01") == ("started", "")
+    assert "Server runs" in alice.about("s01")
+    assert "Last seen: never." in alice.about("s01")
+
+
 def test_who_was_removed_gets_no_server_with_the_group(site: Site, alice: Browser) -> None:
     alice.decide("remove", name="maria")
     hub = command.Hub(site.layout)
