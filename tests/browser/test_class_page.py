@@ -71,6 +71,21 @@ def press(browser: Chrome, label: str) -> None:
     button.send_keys(Keys.ENTER)
 
 
+def confirm(browser: Chrome, label: str, name: str = "") -> None:
+    """Press a button that asks first, and answer yes.
+
+    Args:
+        browser: at the page.
+        label: of the button.
+        name: for pictures of the question; "": it is not looked at.
+    """
+    press(browser, label)
+    button = shown(browser, "#question button")
+    if name:
+        look_at(browser, name)
+    button.send_keys(Keys.ENTER)
+
+
 def about(browser: Chrome, name: str) -> str:
     return shown(browser, f"#people > li[data-name='{name}']").text
 
@@ -120,7 +135,7 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
     fill(browser, new_name="bob" + Keys.ENTER)
     said(browser, "bob is in this class already")
     # The hub has no user for somebody who has never logged in.
-    press(browser, "Lock out bob")
+    confirm(browser, "Lock out bob", "lock-out")
     said(browser, "bob cannot log in, and has no session and no server")
     press(browser, "Unlock bob")
     said(browser, "bob may log in again")
@@ -152,7 +167,7 @@ def test_a_teacher_sees_who_is_here_and_does_everything_for_them_on_one_page(
 
         # The account of a person who is removed is nobody's.
         again()
-        press(browser, "Remove maria")
+        confirm(browser, "Remove maria", "remove")
         said(browser, "maria is not in this class any more")
         assert not browser.find_elements("css selector", "li[data-name=maria]")
         assert maria.browser.get("/hub/home").url.path == "/hub/login"
@@ -179,10 +194,10 @@ def _servers(
     assert link.get_attribute("href") == f"{hub.url}/user/maria/"
     look_at(browser, "running")
     before = invocation()
-    press(browser, "Restart the server maria")
+    confirm(browser, "Restart the server maria")
     said(browser, "The server of maria is starting, or runs")
     eventually(lambda: invocation() not in ("", before), 60, "another server")
-    press(browser, "Stop the server maria")
+    confirm(browser, "Stop the server maria")
     said(browser, "The server of maria has stopped")
     assert not browser.find_elements("css selector", ".server")
     maria.start_server()
@@ -232,7 +247,7 @@ def _lock_out(hub: Hub, browser: Chrome, again: Callable[[], None], maria: Perso
     def expiry() -> str:
         return hub.machine.run(["getent", "shadow", "jupyter-maria"]).stdout.split(":")[7]
 
-    press(browser, "Lock out maria")
+    confirm(browser, "Lock out maria")
     said(browser, "maria cannot log in, and has no session and no server")
     assert "locked out" in about(browser, "maria")
     assert expiry() == "1"

@@ -82,6 +82,7 @@ MANIFEST = Manifest(
         "tests/container/test_class_material.py",
         "tests/browser/test_class_material.py",
         "tests/unit/stacks/classroom/test_units.py",
+        "tests/unit/stacks/classroom/page/test_class_page.py",
         "tests/unit/stacks/classroom/page/test_usage.py",
         "tests/unit/stacks/classroom/page/test_view.py",
         "tests/unit/stacks/classroom/page/test_disk.py",

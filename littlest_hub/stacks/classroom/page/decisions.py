@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from jupyterhub import orm
 from tornado.web import HTTPError
 
+from littlest_hub.errors import with_sudo
 from littlest_hub.hub.forms import Form
 from littlest_hub.stacks.classroom.accounts import client as accounts
 from littlest_hub.stacks.classroom.accounts import hub as hub_accounts
@@ -147,7 +149,11 @@ class Decisions:
         await self._authenticator.in_people(lambda people: people.remove(name))
         await self._app.lock_out(name)
         self._log("removes", name)
-        return Outcome(f"{name} is not in this class any more. Files stay.")
+        keep = with_sudo(f"{self._app.layout.command} class keep {shlex.quote(name)}")
+        return Outcome(
+            f"{name} is not in this class any more. Files stay. To undo it: add {name} again, and"
+            f" if there are files: {keep}"
+        )
 
     async def _person(self) -> str:
         """Return the name in the form, which is that of a person of this class.

@@ -26,7 +26,7 @@ from littlest_hub.stacks.classroom.environment.place import Place
 from littlest_hub.stacks.classroom.logins import names
 from littlest_hub.stacks.classroom.logins.authenticators import PasswordLogin
 from littlest_hub.stacks.classroom.logins.people import People, Person, Standing
-from littlest_hub.stacks.classroom.page import PATH, disk, group, usage, view
+from littlest_hub.stacks.classroom.page import PATH, disk, group, questions, usage, view
 from littlest_hub.stacks.classroom.page.decisions import Decisions, Outcome
 from littlest_hub.stacks.classroom.page.view import Member, Server
 
@@ -67,10 +67,27 @@ class TeachersPage(Form):
     @authenticated
     async def post(self) -> None:
         decision = self.field("decision")
+        if decision.startswith(questions.ASKED):
+            await self._ask(decision.removeprefix(questions.ASKED))
+            return
         outcome = await Decisions(self).take(decision)
         if decision in _CHANGES_SERVERS:
             self.failures.forget()
         await self._show(outcome)
+
+    async def _ask(self, decision: str) -> None:
+        """Answer with a page that asks before a decision; nothing is changed.
+
+        Raises:
+            HTTPError: there is no such question.
+        """
+        name, server = self.field("name"), self.field("server")
+        question = questions.about(decision, name, server, self.app.layout.command)
+        if question is None or not name:
+            raise HTTPError(400, "The form does not say what to do.")
+        self.set_header("Cache-Control", "no-store")
+        values = {"question": question, "decision": decision, "person": name, "server": server}
+        self.finish(await self.render_template("class-question.html", **values))
 
     async def _show(self, outcome: Outcome) -> None:
         people = await self._people()

@@ -30,8 +30,12 @@ REPOSITORY = Path(__file__).parents[5]
 BASE = Path("/opt/hub-of-a-test-of-a-class")
 PAGE = "/hub/class"
 PASSWORD = "seven blue umbrellas"
-STUDENTS = ("bob", "maria", "s01")
-GROUPS = {"physics": {"users": ["bob", "maria"]}, "chemistry": {"users": ["s01"]}}
+PEOPLE = ("alice", "bob", "dora", "maria")
+GROUPS = {
+    "chemistry": {"users": ["s01"]},
+    "mathematics": {"users": ["dora", "maria"]},
+    "physics": {"users": ["bob"]},
+}
 
 
 def address_of(layout: Layout) -> Path:
@@ -41,7 +45,7 @@ def address_of(layout: Layout) -> Path:
 
 @dataclass(frozen=True)
 class Site:
-    """A class that alice teaches. bob and maria have a password; s01 has a code only."""
+    """A class that alice teaches. PEOPLE have a password; s01 has a code only."""
 
     url: str
     layout: Layout
@@ -120,10 +124,10 @@ def _prepare(site: Site, port: int) -> None:
     unit = layout.on_disk(layout.system_units) / layout.hub_socket
     unit.write_text(f"[Socket]\nListenStream=127.0.0.1:{port}\n")
     (layout.on_disk(layout.fragments) / FRAGMENT).write_text('LOGIN = "sign-up"\n')
-    for name in ("alice", *STUDENTS):
+    for name in (*PEOPLE, "s01"):
         site.people.grant(name, f"code of {name}")
     stored = passwords.hashed(PASSWORD)
-    for name in ("alice", "bob", "maria"):
+    for name in PEOPLE:
         site.people.use_code(name, f"code of {name}", stored)
 
 
