@@ -7,7 +7,7 @@ import pytest
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.helper import answer
-from littlest_hub.stacks.classroom.accounts.table import Table
+from littlest_hub.stacks.classroom.accounts.table import Account, Table
 from littlest_hub.stacks.classroom.fragment import FRAGMENT
 
 
@@ -28,6 +28,16 @@ def test_a_name_without_an_account_is_blocked_and_let_in_again(layout: Layout) -
     assert answer(layout, b"unlock\0nobody.has.this") == {}
     assert table.read(layout) == Table()
     assert "is not locked" in str(answer(layout, b"unlock\0nobody.has.this")["refusal"])
+
+
+def test_a_refused_account_names_commands_as_they_are_typed(layout: Layout) -> None:
+    former = Account("jupyter-bob", 60_000, "/home/jupyter-bob", "nobody")
+    table.save(layout, Table({"bob": former}, blocked=frozenset({"maria"})))
+    refusal = str(answer(layout, b"account\0bob\0a later bob")["refusal"])
+    typed = f"sudo {layout.command} class"
+    for words in ("remove bob --archive", "unlock bob", "keep bob"):
+        assert f"{typed} {words}" in refusal
+    assert f"{typed} unlock maria" in str(answer(layout, b"account\0maria\0maria")["refusal"])
 
 
 @pytest.mark.parametrize(
