@@ -95,8 +95,9 @@ def _problem(name: str) -> str:
 
 
 def _token(layout: Layout, options: argparse.Namespace) -> int:
-    _refuse_without_passwords(layout, options.names[0])
-    if len(options.names) > 1 or options.names == ["-"]:
+    is_list = len(options.names) > 1 or options.names == ["-"]
+    _refuse_without_passwords(layout, "NAME" if is_list else options.names[0])
+    if is_list:
         return _tokens(layout, _listed(options.names))
     name = names.canonical(options.names[0])
     is_known = _is_known(layout, name)

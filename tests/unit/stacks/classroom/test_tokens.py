@@ -75,6 +75,15 @@ def test_no_list_of_names_is_refused(
     assert not people(layout).file.exists()
 
 
+def test_where_accounts_have_the_passwords_a_list_is_refused_before_it_is_read(
+    layout: Layout,
+) -> None:
+    (layout.on_disk(layout.fragments) / FRAGMENT).write_text('LOGIN = "system"\n')
+    with pytest.raises(LittlestHubError) as refused:
+        command.run(layout, ["token", "-"])
+    assert str(refused.value.hint).endswith("passwd NAME")
+
+
 def test_one_name_gets_instructions_and_a_bad_one_is_refused(
     layout: Layout, capsys: pytest.CaptureFixture[str]
 ) -> None:
