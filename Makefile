@@ -138,8 +138,8 @@ test-cluster: deps venv ## a Slurm cluster of three machines, and what may happe
 test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
 	$(PYTEST) tests/vm/test_nfs.py
 
-test-term: deps venv ## what grows at a hub for a class within DAYS=120 days of 40 logins (root; half an hour)
-	LITTLEST_HUB_DAYS=$(DAYS) $(BIN)/pytest -n 0 -s $(if $(INSTALLER),--installer=$(INSTALLER)) tests/container/test_a_term.py
+test-term: deps venv ## a term of DAYS=120 days: what grows with 40 logins a day, and what the calendar brings (root; 3 hours)
+	LITTLEST_HUB_DAYS=$(DAYS) $(BIN)/pytest -n 0 -s $(if $(INSTALLER),--installer=$(INSTALLER)) tests/container/test_a_term.py tests/vm/test_a_term.py
 
 test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictures in a browser (root; 10 minutes)
 	$(PYTEST) tests/unit/stacks/stats tests/container/test_stats.py tests/browser/test_stats.py

@@ -10,6 +10,7 @@ from tests.certificates import make
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
+from tests.server import Server
 
 CONFIGURATION = {
     "listenAddress": "127.0.0.1:14000",
@@ -20,9 +21,9 @@ CONFIGURATION = {
     "tlsPort": 443,
     "ocspResponderURL": "",
     "externalAccountBindingRequired": False,
-    # In seconds: so short that they are due for renewal at once. traefik checks when it starts.
-    "certificateValidityPeriod": 900,
 }
+LIFETIME_S = 900
+"""So short that certificates are due for renewal at once. traefik checks when it starts."""
 FRAGMENT = """
 c.HubProxy.domains = {domains!r}
 c.HubProxy.acme_email = "admin@example.org"
@@ -50,27 +51,46 @@ def hub_with_authority(installer: Path, directory: Path) -> Iterator[Hub]:
         hub = Hub.install(machine, installer, env={"LITTLEST_HUB_ADMIN": "boss"})
         hub.write_fragment("11-everybody.py", "c.Authenticator.allow_all = True\n")
         hub.reload()
-        for file in make(directory, "127.0.0.1"):
-            machine.put(f"/etc/pebble/{file.name}", file.read_text())
-        machine.put("/etc/pebble/config.json", json.dumps({"pebble": CONFIGURATION}))
-        machine.put("/etc/resolv.conf", "nameserver 127.0.0.1\n")
-        off = [f"-{each}=" for each in ("http01", "https01", "tlsalpn01", "defaultIPv6")]
-        names = ["pebble-challtestsrv", *off, "-dns01=127.0.0.1:53", "-management=127.0.0.1:8055"]
-        names.append(f"-defaultIPv4={machine.address}")
-        ask = ["pebble", "-config=/etc/pebble/config.json", "-dnsserver=127.0.0.1:53", "-strict"]
-        settings = ["--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0"]
-        for command in (names, [*settings, *ask]):
-            machine.run(["systemd-run", "--quiet", *command])
+        start_authority(machine, directory, machine.address)
         yield hub
 
 
-def obtain(hub: Hub, challenge: str, *domains: str, provider: str = "") -> None:
+def start_authority(
+    server: Server, directory: Path, address: str, *, days: float = 2, lifetime_s: int = LIFETIME_S
+) -> None:
+    """Start an authority and a name server on a machine that has the package `pebble`.
+
+    Args:
+        server: the machine.
+        directory: for files.
+        address: what all names resolve to.
+        days: how long the authority can be reached, by its own certificate.
+        lifetime_s: of the certificates that it issues.
+    """
+    for file in make(directory, "127.0.0.1", days=(-1, days)):
+        server.put(f"/etc/pebble/{file.name}", file.read_text())
+    configuration = {**CONFIGURATION, "certificateValidityPeriod": lifetime_s}
+    server.put("/etc/pebble/config.json", json.dumps({"pebble": configuration}))
+    server.put("/etc/resolv.conf", "nameserver 127.0.0.1\n")
+    off = [f"-{each}=" for each in ("http01", "https01", "tlsalpn01", "defaultIPv6")]
+    names = ["pebble-challtestsrv", *off, "-dns01=127.0.0.1:53", "-management=127.0.0.1:8055"]
+    names.append(f"-defaultIPv4={address}")
+    ask = ["pebble", "-config=/etc/pebble/config.json", "-dnsserver=127.0.0.1:53", "-strict"]
+    settings = ["--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0"]
+    for command in (names, [*settings, *ask]):
+        server.run(["systemd-run", "--quiet", *command])
+
+
+def obtain(
+    hub: Hub, challenge: str, *domains: str, provider: str = "", timeout_s: float = 60
+) -> None:
     """Make the hub obtain a certificate; return when visitors get it."""
     text = FRAGMENT.format(domains=list(domains), challenge=challenge, provider=provider)
     hub.write_fragment("20-https.py", text)
     hub.reload()
     name = domains[0].replace("*", "any")
-    eventually(lambda: domains[0] in names(hub, name), 60, f"a certificate for {domains[0]}")
+    found = f"a certificate for {domains[0]}"
+    eventually(lambda: domains[0] in names(hub, name), timeout_s, found)
 
 
 def names(hub: Hub, name: str) -> list[str]:

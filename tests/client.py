@@ -38,7 +38,7 @@ class Person:
     Args:
         url: the hub's public URL, as typed into the address bar.
         timeout_s: of each single request.
-        trusted: a certificate to trust, for HTTPS.
+        trusted: a certificate to trust, for HTTPS; or what decides about certificates.
     """
 
     def __init__(
@@ -48,20 +48,22 @@ class Person:
         password: str,
         *,
         timeout_s: float = 30,
-        trusted: Path | None = None,
+        trusted: Path | ssl.SSLContext | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._base_path = urlsplit(self.url).path
         self.name = name
         self.password = password
-        self._trusted = str(trusted) if trusted else None
+        if not isinstance(trusted, ssl.SSLContext):
+            trusted = ssl.create_default_context(cafile=trusted)
+        self._trusted = trusted
         self._timeout_s = timeout_s
         self.browser = httpx.Client(
             base_url=self.url,
             follow_redirects=True,
             timeout=timeout_s,
             trust_env=False,
-            verify=ssl.create_default_context(cafile=self._trusted),
+            verify=self._trusted,
         )
 
     def __enter__(self) -> "Person":
@@ -278,7 +280,7 @@ class Person:
             cookie=self.cookies(path),
             origin=f"{address.scheme}://{address.netloc}",
             timeout=self._timeout_s,  # it is accepted once the kernel answers, or 60 s later
-            sslopt={"ca_certs": self._trusted} if self._trusted else None,
+            sslopt={"context": self._trusted},
         )
         return Kernel(kernel_id, channels)
 

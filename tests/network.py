@@ -7,7 +7,8 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from unittest import mock
 
 from tests.eventually import eventually
 from tests.server import PATH, MachineError
@@ -58,6 +59,18 @@ def network(launcher: subprocess.Popen[str]) -> Iterator[str]:
         yield f"{subnet}.2"
     finally:
         _ip("link", "delete", interface, check=False)
+
+
+@contextlib.contextmanager
+def resolving(name: str, address: str) -> Iterator[None]:
+    """Let this process reach a machine by a name that no name server knows."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: object, *arguments: Any, **named: Any) -> Any:
+        return resolve(address if host == name else host, *arguments, **named)  # type: ignore[arg-type]
+
+    with mock.patch.object(socket, "getaddrinfo", getaddrinfo):
+        yield
 
 
 def _has_own_network(pid: int) -> bool:

@@ -32,6 +32,7 @@ EMULATED_S = 300
 # Ports of the guest that are forwarded, with the same numbers.
 SSH_PORT = 22
 HUB_PORT = 80
+HTTPS_PORT = 443
 
 # qemu's network for the guest: an address of its own, and no way out.
 GUEST_ADDRESS, GUEST_GATEWAY = "10.0.2.15", "10.0.2.2"
@@ -194,7 +195,8 @@ class Vm(Server):
             f'"systemd.set_credential=ssh.authorized_keys.root:{self._public_key}"',
         ]
         forwarded = "".join(
-            f",hostfwd=tcp:{self.address}:{port}-:{port}" for port in (SSH_PORT, HUB_PORT)
+            f",hostfwd=tcp:{self.address}:{port}-:{port}"
+            for port in (SSH_PORT, HUB_PORT, HTTPS_PORT)
         )
         return [
             *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),

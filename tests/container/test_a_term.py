@@ -20,6 +20,7 @@ from tests.hub import Hub
 from tests.machine import Machine
 from tests.term import (
     COLUMNS,
+    HTTPS,
     NOISE,
     PACKAGES,
     RUN,
@@ -51,7 +52,7 @@ def hub(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         hub = Hub.install(machine, installer)
         directory = tmp_path_factory.mktemp("certificate")
         put_certificate(machine, directory, machine.address, days=90)
-        set_up(hub, FRAGMENT, CULLING)
+        set_up(hub, {"20-everybody.py": FRAGMENT, "20-https.py": HTTPS}, CULLING)
         yield Hub(machine, hub.layout, f"https://{machine.address}")
 
 

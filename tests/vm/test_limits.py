@@ -56,6 +56,34 @@ def test_a_clock_that_jumps_by_a_day_stops_no_server(hub: Hub, vm: Vm) -> None:
             assert again.run("x + 1", timeout_s=EMULATED_S) == "42"
 
 
+# Servers report their activity every 10 s, and the culler looks every 5.
+OFTEN = """
+culler = c.JupyterHub.services[0]
+culler["command"].append("--cull-every=5")
+culler["environment"] = c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": "10"}
+"""
+BUSY = "import time\nwhile True: time.sleep(1)"
+
+
+@pytest.mark.long
+def test_a_server_that_computes_is_not_stopped_for_a_day_that_the_clock_has_jumped(
+    hub: Hub, vm: Vm
+) -> None:
+    with (
+        hub.fragment("70-often.py", OFTEN),
+        hub.person(timeout_s=EMULATED_S) as alice,
+        hub.person(timeout_s=EMULATED_S) as bob,
+    ):
+        for person in alice, bob:
+            person.start_server(timeout_s=EMULATED_S)
+        with alice.open_kernel() as kernel:
+            kernel.send(BUSY)
+        vm.run(["date", "--set=1 day"])
+        eventually(lambda: not bob.has_server(), EMULATED_S, "the end of an idle server")
+        assert alice.has_server()
+        assert "the clock has jumped by 86" in vm.journal(f"{hub.layout.hub_service}")
+
+
 # A filesystem with quotas for home directories, and a limit of 20 MB for one account: setquota(8)
 # would need a package, and calls the kernel as here (quotactl_fd, Q_SETQUOTA, QIF_BLIMITS).
 QUOTAS = """
