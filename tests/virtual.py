@@ -45,6 +45,7 @@ class Vm(Server):
         suite: Debian release.
         prepare: changes its disk before it boots, at the host's speed; no systemd runs.
         packages: Debian packages beyond those of a plain server.
+        memory: as qemu's option -m has it.
         is_prepared_booted: systemd runs while `prepare` does.
     """
 
@@ -56,10 +57,12 @@ class Vm(Server):
         prepare: Callable[[Machine], object] | None = None,
         packages: Sequence[str] = (),
         *,
+        memory: str = MEMORY,
         is_prepared_booted: bool = False,
     ) -> None:
         super().__init__()
         self._prepare = prepare
+        self._memory = memory
         self._is_prepared_booted = is_prepared_booted
         self.title = f"virtual {suite}"
         self.image = Image(suite, (*PACKAGES, *packages))
@@ -202,7 +205,7 @@ class Vm(Server):
             *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),
             *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
             *("-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi"),
-            *("-smp", "2", "-m", MEMORY, "-display", "none", "-monitor", "none"),
+            *("-smp", "2", "-m", self._memory, "-display", "none", "-monitor", "none"),
             *("-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
             *("-append", " ".join(append)),
             # unsafe: a power cut of the guest is none of the host, so nothing has to be flushed.

@@ -144,6 +144,30 @@ def test_an_instructor_and_a_student_bring_an_assignment_from_source_to_feedback
         keep(bob, "courses-feedback")
 
 
+def test_whoever_presses_a_button_of_a_formgrader_that_is_killed_reads_how_to_go_on(
+    campus: Campus, tmp_path: Path
+) -> None:
+    place = f"{COURSES}/ps131/source/stopped"
+    campus.machine.run(["mkdir", "-p", place])
+    campus.machine.put(f"{place}/work.ipynb", json.dumps(ASSIGNMENT))
+    campus.machine.run(["chown", "-R", "grader-ps131:", place])
+    unit = "littlest-hub.courses-formgrader-ps131.service"
+    with open_browser(campus.hub, tmp_path / "alice") as alice:
+        log_in(alice, campus, "alice", FORMGRADER)
+        generate = "//tr[contains(., 'stopped')]/td[contains(@class, 'assign')]//a"
+        eventually(lambda: alice.find_elements(By.XPATH, generate), 60, "the assignment")
+        campus.machine.systemctl("kill", "--signal=STOP", unit)
+        click(alice, generate)
+        campus.machine.systemctl("kill", "--signal=KILL", unit)
+        dialog = shown(alice, ".modal.show, .modal.in", timeout_s=120)
+        eventually(lambda: "do it again" in dialog.text, 30, "how to go on")
+        keep(alice, "courses-killed")
+        alice.refresh()
+        click(alice, generate)
+        dialog = shown(alice, ".modal.show, .modal.in", timeout_s=120)
+        eventually(lambda: "Success" in dialog.text, 30, "a report")
+
+
 @pytest.mark.parametrize("width", [1400, 400])
 def test_the_page_of_courses_fits_every_screen(campus: Campus, tmp_path: Path, width: int) -> None:
     with open_browser(campus.hub, tmp_path / "alice") as alice:
@@ -193,3 +217,22 @@ def test_an_administrator_makes_a_course_on_every_screen(
         assert_accessible(boss)
         assert_fits(boss, width)
         keep(boss, f"courses-doubt-{width}")
+
+        boss.get(f"{campus.hub.url}/hub/courses")
+        course = f"#course-{name} details:last-of-type"
+        shown(boss, f"{course} summary").click()
+        assert_accessible(boss)
+        assert_fits(boss, width)
+        keep(boss, f"courses-administer-{width}")
+        shown(boss, f"{course} [name=confirmation]").send_keys("chem", Keys.ENTER)
+        wrong = shown(boss, f"{course} .invalid-feedback").text
+        assert wrong == f"Nothing was changed: to delete it, type its name, {name}."
+        assert_accessible(boss)
+        assert_fits(boss, width)
+        field = shown(boss, f"{course} [name=confirmation]")
+        field.clear()
+        field.send_keys(name, Keys.ENTER)
+        # The page loads itself anew meanwhile.
+        deleted = f"//*[@id='change'][.='{name} is deleted.']"
+        eventually(lambda: boss.find_elements(By.XPATH, deleted), 120, "the end")
+        assert not boss.find_elements(By.ID, f"course-{name}")

@@ -118,6 +118,17 @@ def test_students_see_nothing_of_other_courses_and_of_the_grader(campus: Campus)
     ]
 
 
+def test_what_fills_the_exchange_is_the_students_own(campus: Campus) -> None:
+    file = f"{EXCHANGE}/chem1/inbound/large"
+    with campus.student("dave") as dave:
+        said = dave.shell(f"head -c 2000000 /dev/zero >{EXCHANGE}/large")
+        assert "No space left on device" in said
+        dave.shell(f"head -c 2000000 /dev/zero >{file}")
+    # So a quota of the file system for users counts it.
+    assert campus.machine.run(["stat", "-c%U %s", file]).stdout.split() == ["dave", "2000000"]
+    campus.machine.run(["rm", file])
+
+
 def test_an_instructor_grades_by_hand_in_the_formgrader(campus: Campus) -> None:
     with campus.hub.logged_in("alice", PASSWORD, timeout_s=60) as alice:
         page = alice.browser.get("/hub/courses")

@@ -1,5 +1,6 @@
 """Grading for a second time, being late, feedback, and submissions that nobody wants."""
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.courses import COURSES, EXCHANGE, ROSTER, Campus
+from tests.courses import COURSES, EXCHANGE, ROSTER, Campus, Instructor
 from tests.hub import Hub
 from tests.machine import Machine
 
@@ -148,8 +149,14 @@ def test_late_submissions_cost_what_the_course_says_and_extensions_count(campus:
         assert int(grades["bob", "late"]["late_s"]) > 86400
         assert (grades["carol", "late"]["score"], grades["carol", "late"]["late_s"]) == ("3.0", "0")
 
+        assert late_in_the_formgrader(alice) == {
+            "bob": "late by 2 d, costs 1.5 points",
+            "carol": "extension 1w",
+        }
+
         # Points that are given by hand afterwards are late as well.
         alice.grade("late", "bob", 2)
+        assert late_in_the_formgrader(alice)["bob"] == "late by 2 d, costs 2.5 points"
         assert campus.grades("ps131")["bob", "late"]["score"] == "2.5"
         # The course's code has run, and as its grader.
         owner = campus.machine.run(["stat", "-c%U", f"{COURSE}/asked"]).stdout
@@ -167,9 +174,20 @@ def test_late_submissions_cost_what_the_course_says_and_extensions_count(campus:
     # A mistake in the settings takes back no penalty.
     put(campus, "nbgrader_config.py", "c = get_config(\n")
     refused = campus.course("grades", "ps131", check=False)
+    with campus.instructor("ps131") as alice:
+        assert "nbgrader_config.py" in late_in_the_formgrader(alice)["carol"]
     put(campus, "nbgrader_config.py", CONFIGURATION)
     assert (refused.returncode, "nbgrader_config.py" in refused.stderr) == (1, True)
     assert campus.grades("ps131")["carol", "late"]["score"] == "1.5"
+
+
+def late_in_the_formgrader(alice: Instructor) -> dict[str, str]:
+    """Return what the list of submissions says about their times; minutes since the test began."""
+    found = {}
+    for each in alice.ask("GET", "submissions/late"):
+        _, _, note = each["display_timestamp"].partition("; ")
+        found[each["student"]] = re.sub(r"(?<= d) [0-9]+ (h|min|s)", "", note)
+    return found
 
 
 def test_collecting_what_came_before_the_due_date_heeds_extensions(campus: Campus) -> None:

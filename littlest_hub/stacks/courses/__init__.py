@@ -34,5 +34,6 @@ MANIFEST = Manifest(
         "tests/container/test_courses_lti.py",
         "tests/container/test_courses_page.py",
         "tests/browser/test_courses.py",
+        "tests/vm/test_courses_memory.py",
     ),
 )
