@@ -145,7 +145,7 @@ test-stats: deps venv ## statistics, whole: what is counted, who sees it, pictur
 	$(PYTEST) tests/unit/stacks/stats tests/container/test_stats.py tests/browser/test_stats.py
 
 test-launch: deps venv ## the launch stack, whole: from a link to a notebook, and what strangers may try (root)
-	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/browser/test_launch*.py)
+	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/vm/test_launch*.py tests/browser/test_launch*.py)
 
 test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
 	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py tests/vm/test_courses*.py)
