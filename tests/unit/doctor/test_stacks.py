@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -141,20 +142,25 @@ def test_a_service_that_fails_again_and_again_says_why_though_it_runs_at_the_mom
     monkeypatch.setattr("littlest_hub.doctor.snapshot.output_of", lambda *_: newest_first)
     snapshot = Snapshot(layout)
     snapshot.is_booted, snapshot.is_foreground, snapshot.stack_units = True, False, [name]
+    started = datetime.now().replace(microsecond=0) - timedelta(days=6)
     shown = {
         "LoadState": "loaded",
         "ActiveState": "active",
         "UnitFileState": "enabled",
         "NRestarts": "7",
         "Result": "success",
-        "ActiveEnterTimestamp": "Mon 2026-11-30 23:59:59 CET",
+        "ActiveEnterTimestamp": f"{started:%a %Y-%m-%d %H:%M:%S} CET",
     }
     snapshot.units = {name: shown}
     (finding,) = (each for each in unit_states(snapshot) if each.subject == name)
     assert finding.severity == WARNING
-    assert finding.text.startswith("runs since 2026-11-30 23:59:59, after it was restarted 7 times")
+    assert finding.text.startswith(f"runs since {started}, after it was restarted 7 times")
     assert finding.text.endswith(reason)
-    assert f'journalctl -u {name} --until "2026-12-01 00:00:00"' in finding.command
+    later = started + timedelta(seconds=1)
+    assert f'journalctl -u {name} --until "{later}"' in finding.command
+    shown["ActiveEnterTimestamp"] = f"{started - timedelta(days=2):%a %Y-%m-%d %H:%M:%S} CET"
+    (finding,) = (each for each in unit_states(snapshot) if each.subject == name)
+    assert finding.severity == OK, "a restart is no news for ever"
 
 
 def test_the_work_of_a_timer_that_takes_long_is_in_order(layout: Layout) -> None:
