@@ -127,6 +127,7 @@ class Page(TemplatePage):
             "settings": getattr(self, "hub_settings", Settings()),
             # On a hub with units: None. Otherwise: whether this kernel keeps programs from files.
             "is_confined": self.settings.get("is_confined"),
+            "has_group_volumes": False,
             "xsrf_field": self.xsrf_form_html(),
         }
 
@@ -174,7 +175,9 @@ class PersonPage(Page):
     @property
     def has_group_volumes(self) -> bool:
         """Whether there can be volumes of groups for the person."""
-        return bool(self.hub_settings.group_volumes) and not is_guest(self.name)
+        # A page about a hub that does not answer has no settings.
+        found = getattr(self, "hub_settings", Settings())
+        return bool(found.group_volumes) and not is_guest(self.name)
 
     def common_values(self) -> dict[str, Any]:
         has_group_volumes = bool(self.current_user) and self.has_group_volumes
