@@ -191,7 +191,7 @@ def test_a_killed_hub_process_is_replaced_by_its_supervisor(hub: Hub) -> None:
             assert hub.answers(), "a request made while the hub was dead failed"
             assert hub.main_pid() == supervisor
             assert hub.serving_pid() != served
-            cullers = "grep -l 'jupyterhub_idle_[c]uller' /proc/[0-9]*/cmdline"
+            cullers = "grep -l 'idle_[c]uller' /proc/[0-9]*/cmdline"
             eventually(
                 lambda: len(hub.machine.run(["sh", "-c", cullers]).stdout.split()) == 1,
                 20,
