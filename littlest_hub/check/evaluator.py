@@ -161,7 +161,10 @@ def _run_fragment(
 def _limit_memory() -> None:
     """Make a line that needs too much memory fail before the machine runs out of it."""
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_DATA, (DATA_BYTES, DATA_BYTES))
+        # Besides the memory of the process that has forked this one; proc(5), statm.
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+        most = DATA_BYTES + pages * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
