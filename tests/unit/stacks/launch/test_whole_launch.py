@@ -230,9 +230,9 @@ def test_an_environment_that_is_lost_is_built_again_although_its_repository_is_g
     whole: Whole, alice: Browser
 ) -> None:
     site = whole.programs.build_site
-    site.index.add("theta", "1.0")
+    site.index.add("omicron", "1.0")
     repository = whole.git.repository("gone")
-    repository.commit({"requirements.txt": "theta\n"})
+    repository.commit({"requirements.txt": "omicron\n"})
     whole.launched(alice, "gone")
     before = whole.approved(alice, "gone").environment
     alice.stop("gone")
@@ -241,12 +241,12 @@ def test_an_environment_that_is_lost_is_built_again_although_its_repository_is_g
         each.unlink()
     for each in whole.programs.setup.sources.iterdir():
         shutil.rmtree(each)
-    site.index.add("theta", "2.0")
+    site.index.add("omicron", "2.0")
     page = whole.launched(alice, "gone")
     assert "What was launched before is used" in page.text
     assert target(page)
     assert whole.approved(alice, "gone").environment == before
-    assert whole.run(before, "import theta; print(theta.VERSION)") == "1.0"
+    assert whole.run(before, "import omicron; print(omicron.VERSION)") == "1.0"
 
 
 def test_what_cannot_be_installed_is_said_with_the_packages_that_conflict(
