@@ -36,7 +36,7 @@ def command(arguments: Sequence[str] | None) -> Callable[[], int | None]:
     # A stack may have a command; manifests are read only for a word that is none of ours.
     is_ours = not words or words[0][:1] == "-" or words[0] in {each.name for each in all_commands()}
     if not is_ours:
-        # What follows `--` is another program's command line.
+        # The words after `--` are the command line of another program.
         own = words[: words.index("--")] if "--" in words else words
         is_help = not {"-h", "--help"}.isdisjoint(own)
         if function := commands.of_stack(words[0], is_help=is_help):

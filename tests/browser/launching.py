@@ -52,7 +52,7 @@ class Visitor:
     name: str
     password: str = field(default_factory=secrets.token_urlsafe)
     url: str = ""
-    """Where the person finds the hub; "": at the machine's address."""
+    """The address of the hub for the person; "": that of the machine."""
 
     def __post_init__(self) -> None:
         self.url = self.url or self.hub.url

@@ -60,7 +60,7 @@ class Programs:
     python: Path = Path(sys.executable)
     _builds: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _places: set[Place] = field(default_factory=set)
-    """Where the files of the person's index are."""
+    """The hosts from which the index of the person sends files."""
     _resolvers: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_MOST_RESOLVERS)
     )
@@ -134,7 +134,7 @@ class Programs:
         index = options.get("index-url", "") or await asyncio.to_thread(pip.default_index)
         readable = [self.layout.packages, *([Path(options["cert"])] if "cert" in options else [])]
         with self._scratch() as scratch, self._proxy(index) as address:
-            # Of the person's own proxy, nobody knows what it reaches.
+            # It is unknown what the person's own proxy reaches.
             port = 0 if "proxy" in options else address[1]
             used = {"proxy": "http://{}:{}".format(*address), **options}
             variables = {_OF_PIP[name]: each for name, each in used.items() if name in _OF_PIP}

@@ -26,7 +26,7 @@ def site(running_hub: Site) -> Site:
 
 @pytest.fixture
 def maker(site: Site) -> Browser:
-    """Somebody who may make volumes, and is in the group LAB."""
+    """Return a person who may make volumes and is in the group LAB."""
     return Browser(site, "maker").log_in()
 
 
