@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -23,10 +19,12 @@ from traitlets.config import Config
 from littlest_hub.hub.cross_site import Site, site_of, without_options
 from littlest_hub.hub.spawn_options import FormOptions, RequestPolicy, converted
 from tests.eventually import eventually
+from tests.network import free_port
+from tests.unit.hub import hub_program
+from tests.unit.hub.hub_program import xsrf
 
 pytestmark = pytest.mark.unit
 
-REPOSITORY = Path(__file__).parents[3]
 OWN = {"Sec-Fetch-Site": "same-origin"}
 # In the order of browsers: with HTTPS; over plain HTTP; over plain HTTP from a page that hides
 # itself; a sibling domain.
@@ -221,7 +219,7 @@ class Browser(httpx.Client):
 
     def log_in(self) -> Browser:
         page = self.get("/hub/login?next=/hub/home", headers=OWN)
-        fields = {"username": self.name, "_xsrf": self._xsrf(page)}
+        fields = {"username": self.name, "_xsrf": xsrf(page)}
         assert self.post("/hub/login?next=/hub/home", data=fields, headers=OWN).is_success
         return self
 
@@ -235,13 +233,13 @@ class Browser(httpx.Client):
             return lax.get(path, headers=headers)
 
     def api(self, method: str, path: str, body: object = None) -> httpx.Response:
-        token = self._xsrf(self.get("/hub/home", headers=OWN))
+        token = xsrf(self.get("/hub/home", headers=OWN))
         headers = {**OWN, "Sec-Fetch-Mode": "cors", "X-XSRFToken": token}
         return self.request(method, f"/hub/api/users/{self.name}{path}", json=body, headers=headers)
 
     def submit(self, **fields: str) -> httpx.Response:
         page = self.get("/hub/home", headers=OWN)
-        token = {"_xsrf": self._xsrf(page)}
+        token = {"_xsrf": xsrf(page)}
         return self.post(f"/hub/spawn/{self.name}", params=token, data=fields, headers=OWN)
 
     def is_logged_in(self) -> bool:
@@ -249,12 +247,6 @@ class Browser(httpx.Client):
 
     def has_server(self) -> bool:
         return 'id="stop"' in self.get("/hub/home", headers=OWN).text
-
-    @staticmethod
-    def _xsrf(page: httpx.Response) -> str:
-        found = re.search(r'xsrf_token: "([^"]+)"', page.text)
-        assert found, page.text
-        return found[1]
 
 
 def link(page: httpx.Response, identifier: str) -> str:
@@ -268,28 +260,9 @@ def link(page: httpx.Response, identifier: str) -> str:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallHub]:
     directory = tmp_path_factory.mktemp("hub")
     (directory / "state").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    program = [sys.executable, str(Path(__file__).with_name("small_hub.py"))]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with (directory / "log").open("w") as log:
-        running = subprocess.Popen(
-            [*program, str(port), str(directory)], env=environment, stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        eventually(lambda: _answers(url), 60, f"a hub; see {directory}/log")
+    program = Path(__file__).with_name("small_hub.py")
+    with hub_program.running(program, free_port(), directory) as url:
         yield SmallHub(url, directory)
-    finally:
-        running.terminate()
-        running.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/hub/login", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.row(28)
@@ -387,7 +360,7 @@ def test_another_site_logs_nobody_out_and_stops_no_server(hub: SmallHub) -> None
 @pytest.mark.row(28)
 def test_another_site_cannot_submit_the_login_form_whatever_its_token(hub: SmallHub) -> None:
     browser = Browser(hub)
-    token = browser._xsrf(browser.get("/hub/login"))
+    token = xsrf(browser.get("/hub/login"))
     fields = {"username": "mallory", "_xsrf": token}
     for headers in ({"Origin": "http://evil.example.org"}, {"Sec-Fetch-Site": "cross-site"}):
         assert browser.post("/hub/login", data=fields, headers=headers).status_code == 403
@@ -406,7 +379,7 @@ def test_a_refused_login_form_says_what_a_proxy_in_front_has_to_change(
     hub: SmallHub, headers: dict[str, str], said: str
 ) -> None:
     browser = Browser(hub)
-    fields = {"username": "erin", "_xsrf": browser._xsrf(browser.get("/hub/login"))}
+    fields = {"username": "erin", "_xsrf": xsrf(browser.get("/hub/login"))}
     page = browser.post("/hub/login", data=fields, headers=headers)
     assert page.status_code == 403
     text = html.unescape(page.text)
@@ -448,7 +421,7 @@ def test_a_link_into_a_server_keeps_its_target_over_the_button(hub: SmallHub) ->
 def test_a_login_does_not_carry_options_on(hub: SmallHub) -> None:
     browser = Browser(hub)
     target = "/hub/login?next=%2Fhub%2Fspawn%3Fopt-size%3Dlarge"
-    fields = {"username": browser.name, "_xsrf": browser._xsrf(browser.get(target))}
+    fields = {"username": browser.name, "_xsrf": xsrf(browser.get(target))}
     browser.post(target, data=fields, headers=OWN)
     assert hub.started_with(browser.name) == {}
 
@@ -465,7 +438,7 @@ def test_options_that_the_hub_or_a_trusted_site_asked_for_survive_the_login(hub:
         browser = Browser(hub)
         form = browser.get(address, headers=headers)
         assert form.url.path == "/hub/login"
-        fields = {"username": browser.name, "_xsrf": browser._xsrf(form)}
+        fields = {"username": browser.name, "_xsrf": xsrf(form)}
         browser.post(str(form.url), data=fields, headers=OWN)
         assert hub.started_with(browser.name) == options
 
@@ -475,7 +448,7 @@ def test_options_that_were_kept_over_a_login_are_no_other_ones(hub: SmallHub) ->
     browser = Browser(hub)
     browser.get("/hub/spawn?opt-size=small", headers=OWN)
     target = "/hub/login?next=%2Fhub%2Fspawn%3Fopt-size%3Dlarge"
-    fields = {"username": browser.name, "_xsrf": browser._xsrf(browser.get(target))}
+    fields = {"username": browser.name, "_xsrf": xsrf(browser.get(target))}
     browser.post(target, data=fields, headers=OWN)
     assert hub.started_with(browser.name) == {}
 
@@ -484,7 +457,7 @@ def test_a_program_that_logs_in_without_naming_a_site_is_redirected(hub: SmallHu
     program = Browser(hub)
     program.follow_redirects = False
     login = "/hub/login?next=/hub/home"
-    fields = {"username": program.name, "_xsrf": program._xsrf(program.get(login))}
+    fields = {"username": program.name, "_xsrf": xsrf(program.get(login))}
     assert program.post(login, data=fields).headers["location"] == "/hub/home"
 
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -24,8 +17,10 @@ from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import READY, Course, Student
 from littlest_hub.stacks.courses.page import changes, helper
 from tests.eventually import eventually
+from tests.network import free_port
+from tests.unit.hub import hub_program
+from tests.unit.hub.hub_program import xsrf
 
-REPOSITORY = Path(__file__).parents[4]
 BASE = Path("/opt/hub-of-a-test-of-courses")
 PAGE = "/hub/courses"
 BOB, CAROL = Student("bob", "Bob", "B"), Student("carol", "Carol", "C")
@@ -36,7 +31,6 @@ class Site:
     """The courses ps131, which alice teaches, and chem1, which dora teaches."""
 
     url: str
-    directory: Path
     layout: Layout
 
     def reset(self) -> None:
@@ -55,19 +49,6 @@ class Site:
 
     def students(self, course: str) -> set[str]:
         return {*records.of_name(self.layout, course).students}
-
-    def serve(self, listening: socket.socket) -> None:
-        """Answer requests of the hub as the helper does, until the socket is closed."""
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                with connection:
-                    with connection.makefile("rb") as reader:
-                        message = reader.read()
-                    reply, work = helper.answer(self.layout, message)
-                    connection.sendall(json.dumps(reply).encode())
-                if work:
-                    work()
 
 
 class Browser(httpx.Client):
@@ -123,12 +104,6 @@ def is_waiting(page: httpx.Response) -> bool:
     return 'http-equiv="refresh"' in page.text
 
 
-def xsrf(page: httpx.Response) -> str:
-    found = re.search(r'xsrf_token: "([^"]+)"', page.text)
-    assert found, page.text
-    return found[1]
-
-
 def text_of(page: httpx.Response) -> str:
     """Return the text of a page's messages, on one line."""
     found = re.findall(r'class="alert[^>]*>(.*?)</(?:p|div|form)>', page.text, re.DOTALL)
@@ -139,16 +114,19 @@ def text_of(page: httpx.Response) -> str:
 @contextlib.contextmanager
 def running() -> Iterator[Site]:
     """Run the hub and the helper."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     # pytest's directories are too long for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="courses-") as name:
-        directory = Path(name)
-        layout = Layout(BASE, root=directory)
-        site = Site(f"http://127.0.0.1:{port}", directory, layout)
+        layout = Layout(BASE, root=Path(name))
+        site = Site(f"http://127.0.0.1:{port}", layout)
         _prepare(layout, port)
         site.reset()
-        with _helper(site), _hub(site, port):
+        address = layout.on_disk(place.page_address(layout))
+        program = Path(__file__).with_name("courses_hub.py")
+        with (
+            hub_program.helper_at(address, lambda message: helper.answer(layout, message)),
+            hub_program.running(program, port, layout.root),
+        ):
             yield site
 
 
@@ -158,46 +136,3 @@ def _prepare(layout: Layout, port: int) -> None:
     (units / layout.hub_socket).write_text(f"[Socket]\nListenStream=127.0.0.1:{port}\n")
     for each in (layout.state, layout.stacks, place.page_address(layout).parent):
         layout.on_disk(each).mkdir(parents=True, exist_ok=True)
-
-
-@contextlib.contextmanager
-def _helper(site: Site) -> Iterator[None]:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(site.layout.on_disk(place.page_address(site.layout))))
-        listening.listen()
-        serving = threading.Thread(target=site.serve, args=[listening], daemon=True)
-        serving.start()
-        try:
-            yield
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            serving.join()
-
-
-@contextlib.contextmanager
-def _hub(site: Site, port: int) -> Iterator[None]:
-    program = [sys.executable, str(Path(__file__).with_name("courses_hub.py"))]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    log = site.directory / "log"
-    with log.open("w") as opened:
-        hub = subprocess.Popen(
-            [*program, str(port), str(site.directory)],
-            env=environment,
-            stdout=opened,
-            stderr=opened,
-        )
-    try:
-        eventually(lambda: _answers(site.url, hub, log), 60, "a hub")
-        yield
-    finally:
-        hub.terminate()
-        hub.wait()
-
-
-def _answers(url: str, hub: subprocess.Popen[Any], log: Path) -> bool:
-    if hub.poll() is not None:
-        raise RuntimeError(log.read_text())
-    try:
-        return httpx.get(f"{url}/hub/login", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False

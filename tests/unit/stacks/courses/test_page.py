@@ -25,8 +25,9 @@ from littlest_hub.stacks.courses.page.request import LIMIT_BYTES, Request, Verb
 from tests.certificates import make
 from tests.learning_services import Services, Trouble, member, serving
 from tests.network import free_port
+from tests.unit.hub.hub_program import xsrf
 from tests.unit.stacks.courses import page_site
-from tests.unit.stacks.courses.page_site import PAGE, Browser, Site, text_of, xsrf
+from tests.unit.stacks.courses.page_site import PAGE, Browser, Site, text_of
 
 MORE = b"username,First name,Last name\nbob,Bob,B\ncarol,Carol,C\ndave,Dave,D\n"
 LAYOUT = Layout(DEFAULT_BASE)
@@ -353,7 +354,7 @@ def test_a_token_in_a_server_of_an_instructor_is_no_login_to_the_page(site: Site
 def test_tokens_for_the_helper_are_deleted(site: Site) -> None:
     Browser(site, "alice").submit("roster", MORE, course="ps131")
     Browser(site, "alice").submit("roster", b"wrong", course="ps131")
-    with sqlite3.connect(site.directory / "jupyterhub.sqlite") as database:
+    with sqlite3.connect(site.layout.root / "jupyterhub.sqlite") as database:
         notes = [note for (note,) in database.execute("SELECT note FROM api_tokens")]
     assert "a change of a course" not in notes
 

@@ -10,12 +10,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
-import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,8 +30,9 @@ from littlest_hub.service.web import WebService
 from littlest_hub.stacks.launch.pages.page import Place
 from littlest_hub.stacks.launch.pages.routes import PAGES
 from tests.eventually import eventually
+from tests.network import free_port
+from tests.unit.hub import hub_program
 
-REPOSITORY = Path(__file__).parents[4]
 COMMIT, LATER, KEY = "0123456789" * 4, "9876543210" * 4, "ab" * 32
 URL = "https://github.com/org/repo"
 PATH = "/services/launch/"
@@ -287,8 +285,7 @@ def running(
     )
     token = secrets.token_hex(16)
     own_socket, service_port = bind_unused_port()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        hub_port = free.getsockname()[1]
+    hub_port = free_port()
     place = Place(
         records=directory / "records",
         resolver=directory / "resolver",
@@ -298,20 +295,13 @@ def running(
         results=surroundings.results,
     )
     site = Site(directory, hub_port, service_port, place, resolver, builder)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    program = [sys.executable, str(Path(__file__).with_name("launch_hub.py"))]
-    arguments = [str(hub_port), str(directory), str(service_port), token, *hosts]
+    program = Path(__file__).with_name("launch_hub.py")
+    words = [str(service_port), token, *hosts]
     with (
-        (directory / "log").open("w") as log,
         _serving(site, surroundings, token, own_socket),
+        hub_program.running(program, hub_port, directory, *words),
     ):
-        hub = subprocess.Popen([*program, *arguments], env=environment, stdout=log, stderr=log)
-        try:
-            eventually(lambda: _answers(hub_port), 60, f"a hub; see {directory}/log")
-            yield site
-        finally:
-            hub.terminate()
-            hub.wait()
+        yield site
 
 
 @contextlib.contextmanager
@@ -338,10 +328,3 @@ def _serving(
     yield
     loops[0].call_soon_threadsafe(stopped.set)
     thread.join(10)
-
-
-def _answers(port: int) -> bool:
-    try:
-        return httpx.get(f"http://127.0.0.1:{port}/hub/login", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False

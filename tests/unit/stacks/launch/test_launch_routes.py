@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,9 +18,10 @@ from littlest_hub.stacks.launch.configuration import Configuration
 from littlest_hub.stacks.launch.records import Records
 from littlest_hub.stacks.launch.settings import OPTION
 from tests.eventually import eventually
-from tests.unit.stacks.launch.hub_and_service import hidden
+from tests.network import free_port
+from tests.unit.hub import hub_program
+from tests.unit.hub.hub_program import xsrf
 
-REPOSITORY = Path(__file__).parents[4]
 CONFIGURATION = Configuration(
     "https://github.com/org/repo", "main", "0123456789" * 4, name="course", memory_mb=2048
 )
@@ -35,7 +32,7 @@ class Hub:
     """A hub, and what people have approved at it."""
 
     directory: Path
-    port: int = 0
+    url: str = ""
     browsers: dict[str, httpx.Client] = field(default_factory=dict)
 
     def approve(self, who: str, configuration: Configuration = CONFIGURATION) -> str:
@@ -46,14 +43,13 @@ class Hub:
         """Return the browser of somebody who is logged in."""
         if name not in self.browsers:
             self.browsers[name] = found = httpx.Client(
-                base_url=f"http://127.0.0.1:{self.port}",
+                base_url=self.url,
                 follow_redirects=True,
                 timeout=60,
                 trust_env=False,
                 headers={"Sec-Fetch-Site": "same-origin"},
             )
-            xsrf = hidden(found.get("/hub/login"))["_xsrf"]
-            data = {"username": name, "_xsrf": xsrf}
+            data = {"username": name, "_xsrf": xsrf(found.get("/hub/login"))}
             assert found.post("/hub/login?next=/hub/home", data=data).is_success
         return self.browsers[name]
 
@@ -65,30 +61,9 @@ class Hub:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     found = Hub(tmp_path_factory.mktemp("hub"))
     (found.directory / "state").mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found.port = free.getsockname()[1]
-    program = [sys.executable, str(Path(__file__).with_name("spawning_hub.py"))]
-    with (found.directory / "log").open("w") as log:
-        running = subprocess.Popen(
-            [*program, str(found.port), str(found.directory)],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stdout=log,
-            stderr=log,
-        )
-
-    def answers() -> bool:
-        try:
-            url = f"http://127.0.0.1:{found.port}/hub/login"
-            return httpx.get(url, trust_env=False).is_success
-        except httpx.TransportError:
-            return False
-
-    try:
-        eventually(answers, 60, f"a hub; see {found.directory}/log")
+    program = Path(__file__).with_name("spawning_hub.py")
+    with hub_program.running(program, free_port(), found.directory) as found.url:
         yield found
-    finally:
-        running.terminate()
-        running.wait()
 
 
 def by_page(hub: Hub, owner: str, id: str) -> httpx.Response:
@@ -98,7 +73,7 @@ def by_page(hub: Hub, owner: str, id: str) -> httpx.Response:
 def by_api(hub: Hub, owner: str, id: str, who: str = "") -> httpx.Response:
     browser = hub.browser(who or owner)
     headers = {
-        "X-XSRFToken": hidden(browser.get("/hub/home"))["_xsrf"],
+        "X-XSRFToken": xsrf(browser.get("/hub/home")),
         "Sec-Fetch-Mode": "cors",
     }
     body = {"user_options": {OPTION: id}}

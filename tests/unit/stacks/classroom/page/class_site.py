@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
-import os
 import re
-import socket
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -24,9 +17,10 @@ from littlest_hub.stacks.classroom.accounts import helper, table
 from littlest_hub.stacks.classroom.fragment import FRAGMENT
 from littlest_hub.stacks.classroom.logins import passwords
 from littlest_hub.stacks.classroom.logins.people import People, file_of
-from tests.eventually import eventually
+from tests.network import free_port
+from tests.unit.hub import hub_program
+from tests.unit.hub.hub_program import xsrf
 
-REPOSITORY = Path(__file__).parents[5]
 BASE = Path("/opt/hub-of-a-test-of-a-class")
 PAGE = "/hub/class"
 PASSWORD = "seven blue umbrellas"
@@ -54,16 +48,6 @@ class Site:
     def people(self) -> People:
         return People(self.layout.on_disk(file_of(self.layout)))
 
-    def serve(self, listening: socket.socket) -> None:
-        """Answer requests of the hub as the helper does, until the socket is closed."""
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listening.accept()
-                with connection:
-                    with connection.makefile("rb") as reader:
-                        message = reader.read()
-                    connection.sendall(json.dumps(helper.answer(self.layout, message)).encode())
-
 
 class Browser(httpx.Client):
     """A browser, in which somebody has logged in."""
@@ -89,12 +73,6 @@ class Browser(httpx.Client):
         return text_of(found[1]) if found else ""
 
 
-def xsrf(page: httpx.Response) -> str:
-    found = re.search(r'xsrf_token: "([^"]+)"', page.text)
-    assert found, page.text
-    return found[1]
-
-
 def text_of(markup: str) -> str:
     """Return the text of markup on one line."""
     main = markup.partition("<main")[2] or f">{markup}"
@@ -105,14 +83,19 @@ def text_of(markup: str) -> str:
 @contextlib.contextmanager
 def running() -> Iterator[Site]:
     """Run the hub and the helper."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     # pytest's directories are too long for the path of a socket.
     with tempfile.TemporaryDirectory(prefix="class-") as name:
         layout = Layout(BASE, root=Path(name))
         site = Site(f"http://127.0.0.1:{port}", layout)
         _prepare(site, port)
-        with _helper(site), _hub(site, port):
+        program = Path(__file__).with_name("class_hub.py")
+        with (
+            hub_program.helper_at(
+                address_of(layout), lambda message: (helper.answer(layout, message), None)
+            ),
+            hub_program.running(program, port, layout.root),
+        ):
             yield site
 
 
@@ -129,46 +112,3 @@ def _prepare(site: Site, port: int) -> None:
     stored = passwords.hashed(PASSWORD)
     for name in PEOPLE:
         site.people.use_code(name, f"code of {name}", stored)
-
-
-@contextlib.contextmanager
-def _helper(site: Site) -> Iterator[None]:
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(address_of(site.layout)))
-        listening.listen()
-        serving = threading.Thread(target=site.serve, args=[listening], daemon=True)
-        serving.start()
-        try:
-            yield
-        finally:
-            listening.shutdown(socket.SHUT_RDWR)
-            serving.join()
-
-
-@contextlib.contextmanager
-def _hub(site: Site, port: int) -> Iterator[None]:
-    program = [sys.executable, str(Path(__file__).with_name("class_hub.py"))]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    log = site.layout.root / "log"
-    with log.open("w") as opened:
-        hub = subprocess.Popen(
-            [*program, str(port), str(site.layout.root)],
-            env=environment,
-            stdout=opened,
-            stderr=opened,
-        )
-    try:
-        eventually(lambda: _answers(site.url, hub, log), 60, "a hub")
-        yield
-    finally:
-        hub.terminate()
-        hub.wait()
-
-
-def _answers(url: str, hub: subprocess.Popen[Any], log: Path) -> bool:
-    if hub.poll() is not None:
-        raise RuntimeError(log.read_text())
-    try:
-        return httpx.get(f"{url}/hub/login", trust_env=False).status_code == 200
-    except httpx.TransportError:
-        return False
