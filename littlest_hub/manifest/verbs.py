@@ -3,17 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from littlest_hub.layout import Layout
 
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""The verbs of a parser, as `add_subparsers` returns them."""
+Function: TypeAlias = Callable[[Layout, argparse.Namespace], int]
+"""Carries out a verb with its options, and returns the exit code."""
 
-def run(parser: argparse.ArgumentParser, layout: Layout, arguments: Sequence[str]) -> int:
-    """Run a verb, and return the exit code; without arguments, print the help.
+
+def add(
+    verbs: Verbs,
+    word: str,
+    function: Function,
+    summary: str,
+    description: str = "",
+    *,
+    needs: Sequence[str] = (),
+) -> argparse.ArgumentParser:
+    """Add a verb, and return its parser, which further arguments can be added to.
 
     Args:
-        parser: each of its verbs has a default `run`: a function of the layout and the options
-            that returns an exit code.
+        verbs: of the command.
+        word: the verb.
+        function: carries it out.
+        summary: its line in the help of the command.
+        description: the beginning of its own help; default: the summary, as a sentence.
+        needs: its first arguments, such as NAME, which the function gets as `options.name`.
+    """
+    sentence = f"{summary[:1].upper()}{summary[1:]}."
+    parser = verbs.add_parser(word, help=summary, description=description or sentence)
+    for each in needs:
+        parser.add_argument(each.lower(), metavar=each)
+    parser.set_defaults(run=function)
+    return parser
+
+
+def run(parser: argparse.ArgumentParser, layout: Layout, arguments: Sequence[str]) -> int:
+    """Run the verb that the arguments name, and return the exit code.
+
+    Without arguments, print the help.
+
+    Args:
+        parser: of the command, with its verbs.
         layout: the installation.
         arguments: the words behind the command.
     """
@@ -21,5 +55,5 @@ def run(parser: argparse.ArgumentParser, layout: Layout, arguments: Sequence[str
         parser.print_help()
         return 2
     options = parser.parse_args(arguments)
-    code: int = options.run(layout, options)
-    return code
+    function: Function = options.run
+    return function(layout, options)

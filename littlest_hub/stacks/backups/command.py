@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.backups import settings as fragment
 from littlest_hub.stacks.backups.activation import warning
 from littlest_hub.stacks.backups.presentation import date, human
@@ -52,39 +55,35 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         epilog=_EXAMPLES.format(command=command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
-    now = verbs.add_parser("now", help="make a backup now, and wait for it")
-    now.set_defaults(run=lambda layout, _: _started(layout, run_unit(layout), "run"))
-    test = verbs.add_parser("test", help="run the restore test now, and wait for it")
-    test.set_defaults(run=lambda layout, _: _started(layout, trial_unit(layout), "test"))
-    listed = verbs.add_parser("list", help="list the backups")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for word, unit, what, text in (
+        ("now", run_unit(layout), "run", "make a backup now, and wait for it"),
+        ("test", trial_unit(layout), "test", "run the restore test now, and wait for it"),
+    ):
+        verbs.add(commands, word, partial(_start, unit, what), text)
+    listed = verbs.add(commands, "list", _list, "list the backups")
     listed.add_argument("--json", action="store_true", help="print JSON")
-    listed.set_defaults(run=_list)
-    _add_restore(verbs)
-    check = verbs.add_parser("check", help="check the repository")
+    _add_restore(commands)
+    check = verbs.add(commands, "check", _check, "check the repository")
     check.add_argument(
         "--read-data", action="store_true", help="read all of its data, which takes long"
     )
-    check.set_defaults(run=_check)
-    key = verbs.add_parser("key", help="print what has to be kept elsewhere: the password")
-    key.set_defaults(run=_key)
-    init = verbs.add_parser("init", help="make the repository, if there is none at REPOSITORY")
-    init.set_defaults(run=_init)
-    restic = verbs.add_parser("restic", help="run any command of restic with the repository")
+    verbs.add(commands, "key", _key, "print what has to be kept elsewhere: the password")
+    verbs.add(commands, "init", _init, "make the repository, if there is none at REPOSITORY")
+    restic = verbs.add(commands, "restic", _restic, "run any command of restic with the repository")
     restic.add_argument("arguments", nargs=argparse.REMAINDER, metavar="…")
-    restic.set_defaults(run=_restic)
-    options = parser.parse_args(arguments)
-    code: int = options.run(layout, options)
-    return code
+    return verbs.run(parser, layout, arguments)
 
 
-def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    restore = verbs.add_parser(
+def _add_restore(commands: Verbs) -> None:
+    restore = verbs.add(
+        commands,
         "restore",
-        help="restore files of a person, or the hub",
-        description="Restore files of a person to the folder restored/ of the home. If the home"
-        " directory does not exist, all of it is restored in its place. With --hub, write the hub's"
-        " own backup to a file, for `littlest-hub restore FILE`.",
+        _restore,
+        "restore files of a person, or the hub",
+        "Restore files of a person to the folder restored/ of the home. If the home directory does"
+        " not exist, all of it is restored in its place. With --hub, write the hub's own backup to"
+        " a file, for `littlest-hub restore FILE`.",
     )
     restore.add_argument("person", nargs="?", metavar="PERSON", help="the account of the person")
     restore.add_argument(
@@ -95,18 +94,19 @@ def _add_restore(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--as-of", metavar="WHEN", help="a date, a date and a time, or the id of a backup"
     )
     restore.add_argument("--host", metavar="NAME", help="the machine that was backed up")
-    restore.set_defaults(run=_restore, parser=restore)
+    restore.set_defaults(parser=restore)
 
 
-def _started(layout: Layout, unit: str, what: str) -> int:
+def _start(unit: str, what: str, layout: Layout, options: argparse.Namespace) -> int:
     """Start a unit, show its status until it ends, and print how it ended.
 
     Ctrl-C ends only the showing.
 
     Args:
-        layout: the installation.
         unit: its name.
         what: the field of the record that has its outcome.
+        layout: the installation.
+        options: none.
 
     Raises:
         LittlestHubError: it cannot be started, or has failed.
@@ -114,7 +114,7 @@ def _started(layout: Layout, unit: str, what: str) -> int:
     before = getattr(record.read(Place.of(layout)), what)
     systemctl("start", "--no-block", unit)
     try:
-        _followed(unit)
+        _follow(unit)
     except KeyboardInterrupt:
         to_stderr(f"It goes on. To see it: {as_typed(f'systemctl status {unit}')}")
         return 0
@@ -131,7 +131,7 @@ def _started(layout: Layout, unit: str, what: str) -> int:
     return 0
 
 
-def _followed(unit: str) -> None:
+def _follow(unit: str) -> None:
     last = ""
     while True:
         state, text = show(unit, "ActiveState"), show(unit, "StatusText")

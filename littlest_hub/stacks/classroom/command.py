@@ -32,7 +32,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{layout.command} class", description="Look after the people of a class."
     )
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for part in PARTS:
         part.add(commands)
     return verbs.run(parser, layout, arguments)

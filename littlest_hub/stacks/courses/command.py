@@ -14,6 +14,7 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.courses import administration, place, records
 from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
@@ -60,7 +61,7 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
         epilog=_EXAMPLES.format(command=layout.command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_making(commands)
     _add_showing(commands)
     _add_changing(commands)
@@ -69,12 +70,14 @@ def run(layout: Layout, arguments: Sequence[str]) -> int:
     return verbs.run(parser, layout, arguments)
 
 
-def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    create = commands.add_parser(
+def _add_making(commands: Verbs) -> None:
+    create = verbs.add(
+        commands,
         "create",
-        help="make a course: grader, groups, exchange, formgrader",
-        description="Make a course. It is there whole, or not at all. Running servers go on;"
-        " people see the course in servers that start from now on.",
+        _create,
+        "make a course: grader, groups, exchange, formgrader",
+        "Make a course. It is there whole, or not at all. Running servers go on; people see the"
+        " course in servers that start from now on.",
     )
     create.add_argument("name", metavar="NAME", help="such as ps131")
     create.add_argument(
@@ -87,40 +90,41 @@ def _add_making(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--branch", default="", help="a branch of the repository; default: its own choice"
     )
     _add_people(create)
-    create.set_defaults(run=_create)
-    copy = commands.add_parser(
+    copy = verbs.add(
+        commands,
         "copy",
-        help="make a course with the sources of another one",
-        description="Make a course with the sources of another one, such as last term's, which"
-        " may be archived. People, submissions, grades and the gradebook are not copied.",
+        _copy,
+        "make a course with the sources of another one",
+        "Make a course with the sources of another one, such as last term's, which may be archived."
+        " People, submissions, grades and the gradebook are not copied.",
     )
     copy.add_argument("old", metavar="OLD", help="the course that has the sources")
     copy.add_argument("name", metavar="NEW", help="the course to be made")
     _add_people(copy)
-    copy.set_defaults(run=_copy)
-    export = commands.add_parser(
+    export = verbs.add(
+        commands,
         "export",
-        help="write a course into one file: sources, submissions, gradebook, grades",
-        description="Write a course into one file, which only root can read: its record and"
-        " roster, sources, what was collected and graded, feedback, a consistent copy of the"
-        " gradebook, grades as CSV, and what students see of it. Submissions that are not collected"
-        " are not in it. The file"
-        " is there whole or not at all; no file is replaced.",
+        _export,
+        "write a course into one file: sources, submissions, gradebook, grades",
+        "Write a course into one file, which only root can read: its record and roster, sources,"
+        " what was collected and graded, feedback, a consistent copy of the gradebook, grades as"
+        " CSV, and what students see of it. Submissions that are not collected are not in it. The"
+        " file is there whole or not at all; no file is replaced.",
+        needs=["NAME"],
     )
-    export.add_argument("name", metavar="NAME")
     export.add_argument(
         "file", metavar="FILE", type=Path, nargs="?", help="default: NAME-DATE.tar.gz"
     )
-    export.set_defaults(run=_export)
-    imported = commands.add_parser(
+    imported = verbs.add(
+        commands,
         "import",
-        help="make a course from such a file",
-        description="Make the course that `export` has written into a file, with its people,"
-        " sources, submissions and grades. Students see the assignments and the feedback that were"
-        " handed out.",
+        _import,
+        "make a course from such a file",
+        "Make the course that `export` has written into a file, with its people, sources,"
+        " submissions and grades. Students see the assignments and the feedback that were handed"
+        " out.",
     )
     imported.add_argument("file", metavar="FILE", type=Path)
-    imported.set_defaults(run=_import)
 
 
 def _add_people(parser: argparse.ArgumentParser) -> None:
@@ -130,55 +134,53 @@ def _add_people(parser: argparse.ArgumentParser) -> None:
     _add_columns(parser)
 
 
-def _add_showing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    listing = commands.add_parser("list", help="list the courses")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.set_defaults(run=_list)
-    show = commands.add_parser("show", help="show a course and its people")
-    show.add_argument("name", metavar="NAME")
-    show.add_argument("--json", action="store_true", help="print JSON")
-    show.set_defaults(run=_show)
+def _add_showing(commands: Verbs) -> None:
+    listing = verbs.add(commands, "list", _list, "list the courses")
+    show = verbs.add(commands, "show", _show, "show a course and its people", needs=["NAME"])
+    for each in (listing, show):
+        each.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_changing(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    roster = commands.add_parser(
+def _add_changing(commands: Verbs) -> None:
+    roster = verbs.add(
+        commands,
         "roster",
-        help="let exactly the students in a file take part",
-        description="Let exactly the students in a file take part. Those who are not in it any"
-        " more lose access; their files and grades stay. Nothing changes if a line is wrong.",
+        _roster,
+        "let exactly the students in a file take part",
+        "Let exactly the students in a file take part. Those who are not in it any more lose"
+        " access; their files and grades stay. Nothing changes if a line is wrong.",
+        needs=["NAME"],
     )
-    roster.add_argument("name", metavar="NAME")
     roster.add_argument("file", metavar="FILE", type=Path, help=_ROSTER)
     roster.add_argument("--dry-run", action="store_true", help="only say who comes and goes")
     _add_columns(roster)
-    roster.set_defaults(run=_roster)
-    teaching = commands.add_parser("instructors", help="let exactly these people grade")
-    teaching.add_argument("name", metavar="NAME")
+    teaching = verbs.add(
+        commands, "instructors", _instructors, "let exactly these people grade", needs=["NAME"]
+    )
     teaching.add_argument("logins", metavar="LOGINS", help="as in alice,bob")
-    teaching.set_defaults(run=_instructors)
     for word, function, text in (
         ("archive", administration.archive, "close a course; all of its files stay"),
         ("reopen", administration.reopen, "open an archived course again"),
     ):
-        each = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
-        each.add_argument("name", metavar="NAME")
-        each.set_defaults(run=partial(_change_stage, function))
-    delete = commands.add_parser(
-        "delete", help="delete a course with all submissions and grades; asks"
+        verbs.add(commands, word, partial(_change_stage, function), text, needs=["NAME"])
+    delete = verbs.add(
+        commands,
+        "delete",
+        _delete,
+        "delete a course with all submissions and grades; asks",
+        needs=["NAME"],
     )
-    delete.add_argument("name", metavar="NAME")
     delete.add_argument("--yes", action="store_true", help="do not ask")
-    delete.set_defaults(run=_delete)
-    repair = commands.add_parser(
+    verbs.add(
+        commands,
         "repair",
-        help="make again what is missing of a course, as after a restore",
-        description="Make again what is missing of an open course: the grader's account,"
-        " directories, the formgrader's token, units. What is there stays as it is.",
+        _repair,
+        "make again what is missing of a course, as after a restore",
+        "Make again what is missing of an open course: the grader's account, directories, the"
+        " formgrader's token, units. What is there stays as it is.",
+        needs=["NAME"],
     )
-    repair.add_argument("name", metavar="NAME")
-    repair.set_defaults(run=_repair)
-    tidy = commands.add_parser("tidy", help="remove what an interrupted command has left")
-    tidy.set_defaults(run=_tidy)
+    verbs.add(commands, "tidy", _tidy, "remove what an interrupted command has left")
 
 
 def _add_columns(parser: argparse.ArgumentParser) -> None:

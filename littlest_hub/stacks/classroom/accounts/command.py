@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.classroom.accounts import offboarding, settings, table
 from littlest_hub.stacks.classroom.logins import names
 
 
-def add(commands: Any) -> None:
+def add(commands: Verbs) -> None:
     """Add these commands to those of `littlest-hub class`."""
-    people = commands.add_parser(
+    people = verbs.add(
+        commands,
         "people",
-        help="list the accounts that were made, and who is locked or gone",
-        description="List the accounts that the hub has made, who is locked, and who is gone.",
+        _people,
+        "list the accounts that were made, and who is locked or gone",
+        "List the accounts that the hub has made, who is locked, and who is gone.",
     )
     people.add_argument("--json", action="store_true", help="print JSON")
-    people.set_defaults(run=_people)
-    remove = commands.add_parser(
+    remove = verbs.add(
+        commands,
         "remove",
-        help="lock, archive or delete the account of somebody who leaves",
-        description="End sessions and servers of somebody who leaves, and let nobody log in under"
-        " the name until `unlock`. A later user of that name never gets the files.",
+        _remove,
+        "lock, archive or delete the account of somebody who leaves",
+        "End sessions and servers of somebody who leaves, and let nobody log in under the name"
+        " until `unlock`. A later user of that name never gets the files.",
     )
-    remove.add_argument("name", metavar="NAME", help="the name in the hub")
+    _add_name(remove)
     how = remove.add_mutually_exclusive_group(required=True)
     for word, text in (
         ("lock", "keep the account and all files; `unlock` undoes it"),
@@ -35,19 +41,32 @@ def add(commands: Any) -> None:
         ("delete", "delete the account and its home directory"),
     ):
         how.add_argument(f"--{word}", action="store_const", dest="how", const=word, help=text)
-    remove.set_defaults(run=_remove)
-    for word, function, text in (
-        ("unlock", offboarding.unlock, "let somebody log in under a locked name again"),
-        ("keep", offboarding.keep, "give a user of the hub who was removed, and added again,"),
-    ):
-        text = text if word == "unlock" else f"{text} the account as before"
-        parser = commands.add_parser(word, help=text, description=f"{text.capitalize()}.")
-        parser.add_argument("name", metavar="NAME", help="the name in the hub")
-        parser.set_defaults(
-            run=lambda layout, options, change=function: _print(
-                change(layout, _login(layout, options.name))
-            )
+    _add_name(
+        verbs.add(
+            commands,
+            "unlock",
+            partial(_change, offboarding.unlock),
+            "let somebody log in under a locked name again",
         )
+    )
+    _add_name(
+        verbs.add(
+            commands,
+            "keep",
+            partial(_change, offboarding.keep),
+            "give a user of the hub who was removed, and added again, the account as before",
+        )
+    )
+
+
+def _add_name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the name in the hub")
+
+
+def _change(
+    change: Callable[[Layout, str], str], layout: Layout, options: argparse.Namespace
+) -> int:
+    return _print(change(layout, _login(layout, options.name)))
 
 
 def _remove(layout: Layout, options: argparse.Namespace) -> int:

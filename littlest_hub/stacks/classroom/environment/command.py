@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
+from typing import TypeAlias
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
 from littlest_hub.stacks.classroom.environment import conda, imports
 from littlest_hub.stacks.classroom.environment.change import Environment, Outcome
 
@@ -20,16 +23,13 @@ those that run keep what they have. Every change is a generation, which `rollbac
 """
 _UNDO = "Kernels have it when they are started: restart those that are open. To undo it: {}"
 _SHELL = ("bash", "--norc", "-i")
+Function: TypeAlias = Callable[[Environment, argparse.Namespace], int | None]
+"""Carries out a verb; returns its exit code, or None for 0."""
 
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:
     """Run one command of the environment."""
-    parser = _parser(layout)
-    if not arguments:
-        parser.print_help()
-        return 2
-    options = parser.parse_args(arguments)
-    return int(options.function(Environment(layout), options) or 0)
+    return verbs.run(_parser(layout), layout, arguments)
 
 
 def after_enable(layout: Layout) -> Iterator[str]:
@@ -43,12 +43,10 @@ def after_enable(layout: Layout) -> Iterator[str]:
 
 def _parser(layout: Layout) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{layout.command} environment", description=_ABOUT)
-    commands = parser.add_subparsers(metavar="COMMAND")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, function: object, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=f"{text[:1].upper()}{text[1:]}.")
-        made.set_defaults(function=function)
-        return made
+    def add(word: str, function: Function, text: str) -> argparse.ArgumentParser:
+        return verbs.add(commands, word, partial(_run_verb, function), text)
 
     is_json = {"action": "store_true", "help": "for programs"}
     made = add("install", _install, "install packages for everybody")
@@ -78,6 +76,10 @@ def _parser(layout: Layout) -> argparse.ArgumentParser:
     another = "make another generation, with Python alone, even if there are some"
     made.add_argument("--new", action="store_true", help=another)
     return parser
+
+
+def _run_verb(function: Function, layout: Layout, options: argparse.Namespace) -> int:
+    return function(Environment(layout), options) or 0
 
 
 def _make(environment: Environment, options: argparse.Namespace) -> None:

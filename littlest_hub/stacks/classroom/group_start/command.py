@@ -17,6 +17,8 @@ from urllib.parse import urlencode
 
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.classroom.group_start import PATH, credential
 from littlest_hub.stacks.classroom.group_start.waves import Outcome, Result, Waves
 
@@ -44,15 +46,17 @@ The exit code is 0 if all members who may log in have a server, 1 if a server di
 """
 
 
-def add(commands: Any) -> None:
+def add(commands: Verbs) -> None:
     """Add `start` to the commands of a parser."""
-    parser = commands.add_parser(
+    parser = verbs.add(
+        commands,
         "start",
-        help="start the servers of a group, a few at a time, before its class begins",
-        description=_ABOUT,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        _run,
+        "start the servers of a group, a few at a time, before its class begins",
+        _ABOUT,
     )
+    parser.epilog = _EXAMPLES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("group", metavar="GROUP", help="a group of the hub")
     parser.add_argument(
         "--at-a-time",
@@ -62,7 +66,6 @@ def add(commands: Any) -> None:
         " many as the hub allows",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    parser.set_defaults(run=_run)
 
 
 class Hub:

@@ -11,7 +11,9 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError, as_typed, with_sudo
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.classroom.accounts import settings
 from littlest_hub.stacks.classroom.logins import codes, names
 from littlest_hub.stacks.classroom.logins.people import People, file_of
@@ -21,17 +23,19 @@ _LIST_BYTES = 1 << 16
 """The longest list of names: a thousand of the longest ones."""
 
 
-def add(commands: Any) -> None:
+def add(commands: Verbs) -> None:
     """Add `token` to the commands of a parser."""
-    about = "Let each NAME choose a password, with a code that is valid once and for a week."
-    more = (
-        " An earlier password is void. Of several names, each is printed on a line with its code."
-        " The exit code is 1 if one of them is no login name; the others get their codes."
+    parser = verbs.add(
+        commands,
+        "token",
+        _token,
+        "let each NAME choose a password, with a code that is valid once and for a week",
+        "Let each NAME choose a password, with a code that is valid once and for a week. An earlier"
+        " password is void. Of several names, each is printed on a line with its code. The exit"
+        " code is 1 if one of them is no login name; the others get their codes.",
     )
-    parser = commands.add_parser("token", help=about, description=about + more)
     text = "a login name; `-`: read names from standard input, one per line"
     parser.add_argument("names", metavar="NAME", nargs="+", help=text)
-    parser.set_defaults(run=_token)
 
 
 def after_enable(layout: Layout, stack: EnabledStack, *, has_servers: bool) -> Iterator[str]:

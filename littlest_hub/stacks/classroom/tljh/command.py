@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from littlest_hub.check import check_fragments
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.classroom.accounts import settings as fragment
 from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.table import Account
@@ -23,21 +24,22 @@ FRAGMENT = "61-from-tljh.py"
 _SUDOERS = Path("/etc/sudoers.d/jupyterhub-admins")
 
 
-def add(commands: Any) -> None:
+def add(commands: Verbs) -> None:
     """Add this command to those of `littlest-hub class`."""
-    parser = commands.add_parser(
+    parser = verbs.add(
+        commands,
         "import-tljh",
-        help="take over users, accounts, settings and packages of The Littlest JupyterHub",
-        description="Show what becomes of the configuration of The Littlest JupyterHub, of the"
-        " accounts that it has made, and of the packages in its environment. With --yes, do it:"
-        " write a fragment and a list of packages, and let people keep their accounts. Homes, and"
-        " TLJH itself, are not changed.",
+        _run,
+        "take over users, accounts, settings and packages of The Littlest JupyterHub",
+        "Show what becomes of the configuration of The Littlest JupyterHub, of the accounts that it"
+        " has made, and of the packages in its environment. With --yes, do it: write a fragment and"
+        " a list of packages, and let people keep their accounts. Homes, and TLJH itself, are not"
+        " changed.",
     )
     parser.add_argument(
         "directory", metavar="DIRECTORY", nargs="?", type=Path, default=Path("/opt/tljh")
     )
     parser.add_argument("--yes", action="store_true", help="do it, instead of only showing it")
-    parser.set_defaults(run=_run)
 
 
 def requirements_file(layout: Layout) -> Path:

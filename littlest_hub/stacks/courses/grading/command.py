@@ -13,6 +13,8 @@ from typing import Any
 
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.courses import place, records
 from littlest_hub.stacks.courses.course import Course, checked_login
 from littlest_hub.stacks.courses.grading.extensions import length
@@ -24,55 +26,58 @@ _KILLED = 255
 _PROGRAM = "littlest_hub.stacks.courses.grading.program"
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Verbs) -> None:
     """Add these commands to those of `littlest-hub course`."""
-    own = commands.add_parser(
+    nbgrader = verbs.add(
+        commands,
         "nbgrader",
-        help="run nbgrader as the grader of a course",
-        description="Run nbgrader as the grader of a course, with the exchange that its students"
-        " see: NAME -- generate_assignment ps1, then release_assignment and collect.",
+        _nbgrader,
+        "run nbgrader as the grader of a course",
+        "Run nbgrader as the grader of a course, with the exchange that its students see: NAME --"
+        " generate_assignment ps1, then release_assignment and collect.",
+        needs=["NAME"],
     )
-    own.add_argument("name", metavar="NAME")
-    own.add_argument("words", nargs=argparse.REMAINDER, metavar="…", help="for nbgrader")
-    own.set_defaults(run=_nbgrader)
-    autograde = commands.add_parser(
+    nbgrader.add_argument("words", nargs=argparse.REMAINDER, metavar="…", help="for nbgrader")
+    autograde = verbs.add(
+        commands,
         "autograde",
-        help="grade the collected submissions of an assignment, several at a time",
-        description="Grade the collected submissions of an assignment. Each runs in a unit without"
-        " rights, network and files of others, with limits of its own.",
+        _autograde,
+        "grade the collected submissions of an assignment, several at a time",
+        "Grade the collected submissions of an assignment. Each runs in a unit without rights,"
+        " network and files of others, with limits of its own.",
+        needs=["NAME", "ASSIGNMENT"],
     )
-    autograde.add_argument("name", metavar="NAME")
-    autograde.add_argument("assignment", metavar="ASSIGNMENT")
     _add_jobs(autograde)
     autograde.add_argument("--again", action="store_true", help="also submissions that are graded")
     autograde.add_argument("--student", metavar="LOGIN", default="", help="only this student's")
-    autograde.set_defaults(run=_autograde)
-    feedback = commands.add_parser(
+    feedback = verbs.add(
+        commands,
         "feedback",
-        help="generate and release feedback on an assignment",
-        description="Generate and release feedback on an assignment, for everybody whose"
-        " submission is graded. Those who are left out are named. Students see a page whole, or as"
-        " it was before.",
+        _feedback,
+        "generate and release feedback on an assignment",
+        "Generate and release feedback on an assignment, for everybody whose submission is graded."
+        " Those who are left out are named. Students see a page whole, or as it was before.",
+        needs=["NAME", "ASSIGNMENT"],
     )
-    feedback.add_argument("name", metavar="NAME")
-    feedback.add_argument("assignment", metavar="ASSIGNMENT")
     _add_jobs(feedback)
     feedback.add_argument(
         "--unfinished",
         action="store_true",
         help="also on submissions with answers that somebody still has to grade",
     )
-    feedback.set_defaults(run=_feedback)
     _add_extend(commands)
-    grades = commands.add_parser(
+    grades = verbs.add(
+        commands,
         "grades",
-        help="print grades as CSV",
-        description="Print grades as CSV: one row for each student and assignment, or, for a"
-        " learning platform, one row for each student.",
+        _grades,
+        "print grades as CSV",
+        "Print grades as CSV: one row for each student and assignment, or, for a learning platform,"
+        " one row for each student.",
+        needs=["NAME"],
     )
-    grades.add_argument("name", metavar="NAME")
-    grades.add_argument("--for", dest="platform", choices=("plain", "canvas", "moodle"))
-    grades.set_defaults(run=_grades, platform="plain")
+    grades.add_argument(
+        "--for", dest="platform", choices=("plain", "canvas", "moodle"), default="plain"
+    )
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
@@ -85,14 +90,16 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_extend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    extend = commands.add_parser(
+def _add_extend(commands: Verbs) -> None:
+    extend = verbs.add(
+        commands,
         "extend",
-        help="give a student more time for an assignment",
-        description="Give a student more time for an assignment, in place of what they were given"
-        " before. With NAME alone, list what was given.",
+        _extend,
+        "give a student more time for an assignment",
+        "Give a student more time for an assignment, in place of what they were given before. With"
+        " NAME alone, list what was given.",
+        needs=["NAME"],
     )
-    extend.add_argument("name", metavar="NAME")
     extend.add_argument("assignment", metavar="ASSIGNMENT", nargs="?", default="")
     extend.add_argument("student", metavar="LOGIN", nargs="?", default="")
     extend.add_argument(
@@ -102,7 +109,6 @@ def _add_extend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         default="",
         help="after the due date of the assignment, as in 90m, 36h, 2d or 1w; 0: none",
     )
-    extend.set_defaults(run=_extend)
 
 
 def run_as_grader(layout: Layout, course: Course, *words: str) -> int:
@@ -213,6 +219,5 @@ def _extend(layout: Layout, options: argparse.Namespace) -> int:
 
 def _grades(layout: Layout, options: argparse.Namespace) -> int:
     sys.stdout.flush()
-    return run_as_grader(
-        layout, records.of_name(layout, options.name), "grades", options.platform or "plain"
-    )
+    course = records.of_name(layout, options.name)
+    return run_as_grader(layout, course, "grades", options.platform)

@@ -6,6 +6,8 @@ import argparse
 import sys
 
 from littlest_hub.layout import Layout
+from littlest_hub.manifest import verbs
+from littlest_hub.manifest.verbs import Verbs
 from littlest_hub.stacks.courses import place
 from littlest_hub.stacks.courses import records as courses
 from littlest_hub.stacks.courses.course import number_of
@@ -16,7 +18,7 @@ from littlest_hub.system import json_file
 from littlest_hub.system.progress import to_stderr
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add(commands: Verbs) -> None:
     """Add these commands to those of `littlest-hub course`."""
     parser = commands.add_parser(
         "lti",
@@ -25,52 +27,54 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         " through the services of LTI 1.3.",
     )
     own = parser.add_subparsers(metavar="COMMAND", required=True)
-    key = own.add_parser(
+    key = verbs.add(
+        own,
         "key",
-        help="print the public key, which the platform needs",
-        description="Print the public key, by which the platform recognizes this hub, and where the"
-        " hub shows it. It is made if there is none.",
+        _key,
+        "print the public key, which the platform needs",
+        "Print the public key, by which the platform recognizes this hub, and where the hub shows"
+        " it. It is made if there is none.",
     )
     key.add_argument("--replace", action="store_true", help="make another one")
-    key.set_defaults(run=_key)
     _add_connect(own)
     for word, function, text in (
         ("show", _show, "show the platform of a course, and which grades it has"),
         ("disconnect", _disconnect, "forget the platform of a course"),
     ):
-        each = own.add_parser(word, help=text, description=f"{text.capitalize()}.")
-        each.add_argument("name", metavar="NAME")
-        each.set_defaults(run=function)
-    roster = own.add_parser(
+        verbs.add(own, word, function, text, needs=["NAME"])
+    roster = verbs.add(
+        own,
         "roster",
-        help="let exactly the students of the platform's course take part",
-        description="Let exactly the active students of the platform's course take part. Those who"
-        " are not among them any more lose access; their files and grades stay.",
+        _roster,
+        "let exactly the students of the platform's course take part",
+        "Let exactly the active students of the platform's course take part. Those who are not"
+        " among them any more lose access; their files and grades stay.",
+        needs=["NAME"],
     )
-    roster.add_argument("name", metavar="NAME")
     roster.add_argument("--dry-run", action="store_true", help="only say who comes and goes")
-    roster.set_defaults(run=_roster)
-    sending = own.add_parser(
+    sending = verbs.add(
+        own,
         "grades",
-        help="send the grades of an assignment to the platform",
-        description="Send the grades of an assignment to the platform's gradebook, in a column that"
-        " is made if there is none. Only new and changed grades are sent; those with answers that"
-        " somebody still has to grade are not. If it is interrupted, run it again.",
+        _grades,
+        "send the grades of an assignment to the platform",
+        "Send the grades of an assignment to the platform's gradebook, in a column that is made if"
+        " there is none. Only new and changed grades are sent; those with answers that somebody"
+        " still has to grade are not. If it is interrupted, run it again.",
+        needs=["NAME", "ASSIGNMENT"],
     )
-    sending.add_argument("name", metavar="NAME")
-    sending.add_argument("assignment", metavar="ASSIGNMENT")
     sending.add_argument("--again", action="store_true", help="also grades that the platform has")
-    sending.set_defaults(run=_grades)
 
 
-def _add_connect(own: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    connect = own.add_parser(
+def _add_connect(own: Verbs) -> None:
+    connect = verbs.add(
+        own,
         "connect",
-        help="name the platform of a course, and its addresses",
-        description="Name the platform of a course, and its addresses, instead of those before."
-        " Nothing is asked of the platform.",
+        _connect,
+        "name the platform of a course, and its addresses",
+        "Name the platform of a course, and its addresses, instead of those before. Nothing is"
+        " asked of the platform.",
+        needs=["NAME"],
     )
-    connect.add_argument("name", metavar="NAME")
     for option, is_needed, text in (
         ("client-id", True, "of this hub at the platform"),
         ("token-url", True, "where the platform gives access tokens"),
@@ -91,7 +95,6 @@ def _add_connect(own: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     connect.add_argument(
         "--strip-domain", action="store_true", help="logins are the parts before @"
     )
-    connect.set_defaults(run=_connect)
 
 
 def _key(layout: Layout, options: argparse.Namespace) -> int:
