@@ -148,13 +148,11 @@ def _sources(
     def fill(course: Course, progress: Progress) -> None:
         progress(f"Fetching {found.url} ...")
         lines = transfer.fetch(layout, course, found).splitlines()
-        # The last line is the number of files.
-        more = [f"and {len(lines) - 1 - _MOST_LEFT_OUT} more lines"] * (
-            len(lines) > _MOST_LEFT_OUT + 1
-        )
-        said.extend(
-            f"{plain_text(each)}." for each in [*lines[-1:], *lines[:-1][:_MOST_LEFT_OUT], *more]
-        )
+        left_out, number_of_files = lines[:-1], lines[-1:]
+        for each in (*number_of_files, *left_out[:_MOST_LEFT_OUT]):
+            said.append(f"{plain_text(each)}.")
+        if len(left_out) > _MOST_LEFT_OUT:
+            said.append(f"and {len(left_out) - _MOST_LEFT_OUT} more lines.")
 
     return fill, said
 
@@ -254,8 +252,7 @@ def _changing_instructors(layout: Layout, request: Request, visitor: Visitor) ->
         RefusalError: the visitor may not, or the logins are wrong.
         LittlestHubError: the list of courses is damaged.
     """
-    course = _administered(layout, request, visitor)
-    _require_stage(course, READY)
+    course = _administered(layout, request, visitor, READY)
     teaching = _instructors(request)
 
     def carry_out(progress: Progress) -> str:
@@ -272,14 +269,9 @@ def _archiving(layout: Layout, request: Request, visitor: Visitor) -> Plan:
         RefusalError: the visitor may not, or it is closed.
         LittlestHubError: the list of courses is damaged.
     """
-    course = _administered(layout, request, visitor)
-    _require_stage(course, READY)
-
-    def carry_out(progress: Progress) -> str:
-        administration.archive(layout, course.name, progress)
-        return f"{course.name} is archived: only administrators see it, and all of its files stay."
-
-    return Plan(course.name, f"Archiving {course.name}", carry_out)
+    course = _administered(layout, request, visitor, READY)
+    said = f"{course.name} is archived: only administrators see it, and all of its files stay."
+    return _applying(administration.archive, layout, course, "Archiving", said)
 
 
 def _reopening(layout: Layout, request: Request, visitor: Visitor) -> Plan:
@@ -289,14 +281,9 @@ def _reopening(layout: Layout, request: Request, visitor: Visitor) -> Plan:
         RefusalError: the visitor may not, or it is not archived.
         LittlestHubError: the list of courses is damaged.
     """
-    course = _administered(layout, request, visitor)
-    _require_stage(course, ARCHIVED)
-
-    def carry_out(progress: Progress) -> str:
-        administration.reopen(layout, course.name, progress)
-        return f"{course.name} is open again, in servers that start from now on."
-
-    return Plan(course.name, f"Opening {course.name}", carry_out)
+    course = _administered(layout, request, visitor, ARCHIVED)
+    said = f"{course.name} is open again, in servers that start from now on."
+    return _applying(administration.reopen, layout, course, "Opening", said)
 
 
 def _deleting(layout: Layout, request: Request, visitor: Visitor) -> Plan:
@@ -306,18 +293,39 @@ def _deleting(layout: Layout, request: Request, visitor: Visitor) -> Plan:
         RefusalError: the visitor may not, or has not typed its name.
         LittlestHubError: the list of courses is damaged.
     """
-    course = _administered(layout, request, visitor)
-    _require_stage(course, READY, ARCHIVED)
+    course = _administered(layout, request, visitor, READY, ARCHIVED)
     if request.confirmation.strip() != course.name:
         text = f"Nothing was changed: to delete it, type its name, {course.name}."
         raise RefusalError(text, "confirmation")
+    said = f"{course.name} is deleted."
+    fails = f"{course.name} is not deleted whole; the next change of a course tries it again"
+    return _applying(administration.delete, layout, course, "Deleting", said, fails)
+
+
+def _applying(
+    change: Callable[[Layout, str, Progress], None],
+    layout: Layout,
+    course: Course,
+    begins: str,
+    said: str,
+    fails: str = NOTHING,
+) -> Plan:
+    """Return the plan of a change that needs to know nothing but the course.
+
+    Args:
+        change: applies it.
+        layout: the installation.
+        course: the one that is changed.
+        begins: the work, before the name of the course.
+        said: what people read at the end.
+        fails: the words before the reason if it fails.
+    """
 
     def carry_out(progress: Progress) -> str:
-        administration.delete(layout, course.name, progress)
-        return f"{course.name} is deleted."
+        change(layout, course.name, progress)
+        return said
 
-    fails = f"{course.name} is not deleted whole; the next change of a course tries it again"
-    return Plan(course.name, f"Deleting {course.name}", carry_out, fails)
+    return Plan(course.name, f"{begins} {course.name}", carry_out, fails)
 
 
 def _taught(layout: Layout, request: Request, visitor: Visitor) -> Course:
@@ -334,8 +342,8 @@ def _taught(layout: Layout, request: Request, visitor: Visitor) -> Course:
     return course
 
 
-def _administered(layout: Layout, request: Request, visitor: Visitor) -> Course:
-    """Return a course that the visitor administers.
+def _administered(layout: Layout, request: Request, visitor: Visitor, *stages: str) -> Course:
+    """Return a course that the visitor administers, and that is at one of these stages.
 
     Raises:
         RefusalError: there is none.
@@ -345,24 +353,13 @@ def _administered(layout: Layout, request: Request, visitor: Visitor) -> Course:
     course = records.read(layout).get(request.course)
     if course is None:
         raise RefusalError(f"There is no course {request.course[:80]!r}.", status=404)
+    _require_stage(course, *stages)
     return course
 
 
 def _require_stage(course: Course, *stages: str) -> None:
     if course.stage not in stages:
         raise RefusalError(f"{course.name} is {course.stage}.", status=409)
-
-
-PLANS: dict[Verb, Callable[[Layout, Request, Visitor], Plan]] = {
-    Verb.CREATE: _making,
-    Verb.ROSTER: _changing_roster,
-    Verb.INSTRUCTORS: _changing_instructors,
-    Verb.ARCHIVE: _archiving,
-    Verb.REOPEN: _reopening,
-    Verb.DELETE: _deleting,
-    Verb.PLATFORM: _taking_roster,
-    Verb.GRADES: _sending_grades,
-}
 
 
 def _students(request: Request) -> list[Student]:
@@ -379,3 +376,15 @@ def _field(name: str) -> Iterator[None]:
         yield
     except LittlestHubError as error:
         raise RefusalError(error.message, name) from error
+
+
+PLANS: dict[Verb, Callable[[Layout, Request, Visitor], Plan]] = {
+    Verb.CREATE: _making,
+    Verb.ROSTER: _changing_roster,
+    Verb.INSTRUCTORS: _changing_instructors,
+    Verb.ARCHIVE: _archiving,
+    Verb.REOPEN: _reopening,
+    Verb.DELETE: _deleting,
+    Verb.PLATFORM: _taking_roster,
+    Verb.GRADES: _sending_grades,
+}
