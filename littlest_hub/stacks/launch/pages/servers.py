@@ -108,7 +108,7 @@ class Deletion(ServersPage):
         found = self.asked_for()
         self.finish(
             self.rendered(
-                "delete.html",
+                "delete-server.html",
                 name=found.server.name,
                 people=found.approved.people,
                 is_active=found.server.is_active,
