@@ -17,6 +17,8 @@ from littlest_hub.units.ports import is_free
 
 POLLS_PER_S = 40
 """Port polls per second; startup takes 0.6 s, so slow polling would show."""
+_TRIAL_S = 0.01
+"""Time after which a listening socket is taken for the one that the server keeps."""
 _OVERFLOW_UID = 65534
 """/proc/sys/kernel/overflowuid"""
 
@@ -63,7 +65,7 @@ class ServerPort:
         """
         while True:
             for _ in range(POLLS_PER_S):
-                owner = listener_at(self.address, self.port)
+                owner = await self._lasting_listener()
                 if owner and await self._is_held_of(owner):
                     return
                 await asyncio.sleep(1 / POLLS_PER_S)
@@ -76,6 +78,19 @@ class ServerPort:
                 if not is_free(self.port, self.address):
                     raise PortTakenError(self.port)
                 raise ended(self.unit, state)
+
+    async def _lasting_listener(self) -> SocketOwner | None:
+        """Return who listens; None: nobody, or nobody a moment later.
+
+        jupyter_server, for example, tries out its port with a socket that it closes at once
+        (`ServerApp._find_http_port`). If the guard held that one, the server could not listen.
+        """
+        first = listener_at(self.address, self.port)
+        if first is None:
+            return None
+        await asyncio.sleep(_TRIAL_S)
+        owner = listener_at(self.address, self.port)
+        return owner if owner and owner.inode == first.inode else None
 
     async def _is_held_of(self, owner: SocketOwner) -> bool:
         """Request a hold on the port; return False if its listener has ended meanwhile.

@@ -65,6 +65,7 @@ def import_server() -> None:
         lazy_language_servers()
         garbage_collection_while_serving()
         bounded_requests()
+        one_listening_socket()
         import jupyterhub.singleuser.extension  # noqa: F401
 
         no_logout_by_other_sites()
@@ -406,6 +407,26 @@ def bounded_requests() -> None:
 
     name = "tornado.httpserver"
     serverapp.httpserver = placeholder(name, HTTPServer=UserServer)
+
+
+def one_listening_socket() -> None:
+    """Listen at the port that the hub has chosen, without trying it out first.
+
+    Why: jupyter_server listens for a moment to see whether the port is free. The hub may take this
+    for the server and let the guard hold the socket; then the server finds its port taken.
+    Gain: none.
+    Until: jupyter_server keeps the first socket.
+    """
+    from jupyter_server.serverapp import ServerApp
+
+    find = ServerApp._find_http_port
+
+    @functools.wraps(find)
+    def find_unless_chosen(self: Any) -> None:
+        if not self.port:
+            find(self)
+
+    ServerApp._find_http_port = find_unless_chosen
 
 
 def forget_failed_kernels() -> None:

@@ -23,7 +23,7 @@ from jupyterhub.objects import Hub
 from jupyterhub.user import User
 from traitlets.config import Config
 
-from littlest_hub.hub import spawner, systemd_units
+from littlest_hub.hub import server_port, spawner, systemd_units
 from littlest_hub.hub.launch import (
     CONTROL_CHARACTER,
     Launch,
@@ -496,6 +496,21 @@ def test_a_server_that_ends_right_after_it_listens_has_ended(
         )
         with pytest.raises(NotStartedError, match=r"ended before it listened \(signal, 9\)"):
             asyncio.run(ServerPort(made._unit, "127.0.0.1", made.port, "").hold())
+
+
+def test_a_socket_with_which_a_server_tries_out_its_port_is_not_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial, kept = (SocketOwner(4711, 7, inode) for inode in (1, 2))
+    looks, held = iter([None, trial, None, trial, kept, kept, kept]), []
+
+    async def hold_of(_: ServerPort, owner: SocketOwner) -> None:
+        held.append(owner)
+
+    monkeypatch.setattr(server_port, "listener_at", lambda *_: next(looks))
+    monkeypatch.setattr(ServerPort, "hold_of", hold_of)
+    asyncio.run(ServerPort("a.service", "127.0.0.1", 1, "").hold())
+    assert held == [kept]
 
 
 @pytest.mark.row(5)

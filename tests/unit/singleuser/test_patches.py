@@ -46,6 +46,26 @@ def test_the_changes_are_found_in_import_server() -> None:
     assert {"lazy_event_schemas", "lazy_extension_manager", "no_ipython"} <= set(CHANGES)
 
 
+def test_a_port_that_the_hub_has_chosen_is_not_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ServerApp:
+        port = 0
+
+        def _find_http_port(self) -> None:
+            self.port = 50000
+
+    module = ModuleType("jupyter_server.serverapp")
+    module.__dict__["ServerApp"] = ServerApp
+    monkeypatch.setitem(sys.modules, "jupyter_server", ModuleType("jupyter_server"))
+    monkeypatch.setitem(sys.modules, "jupyter_server.serverapp", module)
+    patches.one_listening_socket()
+    server = ServerApp()
+    server._find_http_port()
+    assert server.port == 50000
+    server.port = 40000
+    server._find_http_port()
+    assert server.port == 40000
+
+
 @pytest.fixture
 def search(monkeypatch: pytest.MonkeyPatch) -> Search:
     """A search for language servers, which starts on first use."""
