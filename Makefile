@@ -86,6 +86,10 @@ $(BIN)/.bench-ready: $(BIN)/.ready
 	$(BIN)/pip install -qq --editable '.[bench]'
 	touch $@
 
+$(BIN)/.storage-ready: $(BIN)/.ready
+	$(BIN)/pip install -qq --editable '.[storage]'
+	touch $@
+
 demo: demo-deps venv ## build, install on a throw-away machine, run a notebook cell (ONCE=1: then stop)
 	$(BIN)/python -m tests.demo $(if $(ONCE),--once)
 
@@ -125,7 +129,7 @@ test-packages: deps venv ## `packages add` and `remove` killed at random moments
 test-stacks: deps venv ## stacks killed at random moments, upgraded, and one from elsewhere (TRIES=30 SEED=0; root)
 	$(BIN)/python -m tests.stacks --tries $(if $(filter file,$(origin TRIES)),30,$(TRIES)) --seed $(SEED) $(if $(INSTALLER),--installer $(INSTALLER))
 
-test-backups: deps venv ## backups and restores killed at KILLS=30 moments, damage, full disks, another machine (root)
+test-backups: deps venv $(BIN)/.storage-ready ## backups and restores killed at KILLS=30 moments, damage, full disks, another machine (root)
 	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/backups tests/container/test_backups.py tests/browser/test_backups_page.py
 
 # Globs: each part of the stack has files of its own.

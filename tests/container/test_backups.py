@@ -9,13 +9,16 @@ import random
 import re
 import shlex
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import capabilities
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -31,6 +34,7 @@ REST_SERVER = (
     "systemd-run --unit=rest rclone serve restic --addr 127.0.0.1:8123 --user u --pass secret"
     " /srv/rest"
 )
+S3_ADDRESS = "127.0.0.1:8124"
 PACKAGES = ("openssh-server", "rclone", "restic")
 
 
@@ -306,6 +310,57 @@ def test_a_server_behind_sftp_and_one_of_rest_take_backups(saved: Hub) -> None:
     finally:
         machine.put(fragment, stock)
         sh(hub, f"rm -rf {VARIABLES} /srv/rest; systemctl stop rest ssh", check=False)
+
+
+@pytest.mark.long
+@pytest.mark.needs("moto_server")
+def test_a_bucket_of_s3_takes_backups(saved: Hub) -> None:
+    hub, machine = saved, saved.machine
+    assert isinstance(machine, Machine)
+    fragment = "/opt/littlest-hub/jupyterhub_config.d/56-backups.py"
+    stock = machine.read(fragment)
+    try:
+        machine.put(
+            fragment,
+            stock.replace(
+                f'REPOSITORY = "{REPOSITORY}"', f'REPOSITORY = "s3:http://{S3_ADDRESS}/bucket"'
+            ),
+        )
+        said = command(hub, "backups", "init", check=False)
+        assert "cannot be reached" in said
+        machine.put(VARIABLES, "AWS_ACCESS_KEY_ID=key\nAWS_SECRET_ACCESS_KEY=word\n", mode=0o600)
+        with serving_s3(machine):
+            eventually(lambda: "Made" in command(hub, "backups", "init"), 60, "the server")
+            sh(hub, "echo chapter >thesis", user="alice")
+            assert "Made backup" in command(hub, "backups", "now")
+            assert len(ids(hub)) == 1
+            command(hub, "backups", "restore", "alice", "thesis")
+            assert sh(hub, "cat ~/restored/*/thesis", user="alice") == "chapter\n"
+            machine.systemctl("start", f"{TRIAL}.service")
+        said = command(hub, "backups", "now", check=False)
+        assert "cannot be reached" in said
+    finally:
+        machine.put(fragment, stock)
+        sh(hub, f"rm -rf {VARIABLES} /home/alice/restored /home/alice/thesis")
+
+
+@contextmanager
+def serving_s3(machine: Machine) -> Iterator[None]:
+    """Serve buckets with a program of others, moto, in the machine's network."""
+    host, _, port = S3_ADDRESS.partition(":")
+    program = shutil.which("moto_server", path=capabilities.PATH)
+    assert program
+    server = subprocess.Popen(
+        machine.in_network([program, "-H", host, "-p", port]),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @pytest.mark.long

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests import stats_hub
+from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.virtual import EMULATED_S, Vm
@@ -159,3 +161,29 @@ def test_the_teachers_page_shows_what_each_server_takes_of_its_limits(hub: Hub) 
                 eventually(lambda: load()[1] > 40, EMULATED_S, "a busy server")
     finally:
         hub.machine.run([littlest_hub, "disable", "class"])
+
+
+@pytest.mark.long
+def test_statistics_count_the_memory_and_processors_of_each_server(hub: Hub) -> None:
+    with (
+        hub.person("nora", timeout_s=EMULATED_S) as nora,
+        hub.person("olaf", timeout_s=EMULATED_S) as olaf,
+    ):
+        stats_hub.run(hub, "enable", "stats", "--yes")
+        try:
+            stats_hub.set_values(hub, EVERY_S=stats_hub.EVERY_S)
+            for person in nora, olaf:
+                person.start_server(timeout_s=EMULATED_S)
+            nora.run_cell("large = b'x' * (100 << 20)", timeout_s=EMULATED_S)
+
+            def counted(person: Person) -> int:
+                summary = stats_hub.figures(person, "me", period="hour")["summary"]
+                assert summary["Time of processors"] is not None
+                return int(summary["Most memory"] or 0)
+
+            eventually(lambda: counted(nora) > 130 << 20, EMULATED_S, "the memory of a server")
+            assert counted(nora) - counted(olaf) > 80 << 20
+            shown = nora.browser.get("/user/nora/littlest-hub/resources").json()["memory"]["used"]
+            assert abs(counted(nora) - shown) < 40 << 20
+        finally:
+            hub.machine.run([hub.path("hub/bin/littlest-hub"), "disable", "stats"])
