@@ -21,6 +21,8 @@ from typing import Any
 from jupyterhub import orm
 from sqlalchemy import Text, literal_column
 
+from littlest_hub.hub.environment_name import WithEnvironmentName
+
 EXTRA_STARTS = 1
 """Number of servers that may start at once beyond one for each processor: a starting server also
 waits, for systemd and for the hub. Thirty at once, two processors, last and median ready after:
@@ -85,7 +87,7 @@ class QueueEntry:
                 turn.cancel()
 
 
-class SpawnerWithQueue:
+class SpawnerWithQueue(WithEnvironmentName):
     """The base of spawners whose servers wait in the queue, and that the next hub goes on with."""
 
     user: Any

@@ -28,6 +28,8 @@ from littlest_hub.stacks.classroom.shared import view
 from littlest_hub.stacks.classroom.shared.settings import Shared
 from littlest_hub.units.server import Account, Properties, with_values
 
+ENVIRONMENT_NAME = "class environment"
+
 
 def configure(c: Config, variables: Mapping[str, Any]) -> None:
     """Configure servers, which run as accounts of the machine, as the fragment says.
@@ -54,6 +56,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
 class AccountSpawner(WithAccount, UnitSpawner):
     """The default spawner, with accounts that root's helper makes at a first start."""
 
+    environment_name = ENVIRONMENT_NAME
     limits = Dict(help="as `littlest_hub.stacks.classroom.limits`").tag(config=True)
     shared = Dict(help="as `littlest_hub.stacks.classroom.shared.settings`").tag(config=True)
 
@@ -81,6 +84,8 @@ class AccountSpawner(WithAccount, UnitSpawner):
 
 class TemplateAccountSpawner(WithAccount, TemplateSpawner):
     """The spawner of a hub that is not root: accounts have the names of users."""
+
+    environment_name = ENVIRONMENT_NAME
 
 
 def keep_lab_settings(app: Any) -> None:

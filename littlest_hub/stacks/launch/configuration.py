@@ -117,6 +117,16 @@ class Configuration:
             return self.urlpath
         return f"lab/tree/{quote(self.path)}" if self.path else "lab"
 
+    @property
+    def environment_name(self) -> str:
+        """The repository as HOST/PATH, by which statistics count its servers.
+
+        Administrators, and a Prometheus that they let in, see it. So a private repository has none.
+        """
+        if self.private:
+            return "private repositories"
+        return repository.Repository(self.repository).place
+
     def at(self, commit: str) -> Configuration:
         """Return the same at a commit, to which its ref has been resolved.
 

@@ -23,6 +23,7 @@ from traitlets.utils.importstring import import_item
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.hub.accounts import LentAccount
+from littlest_hub.hub.environment_name import WithEnvironmentName
 from littlest_hub.hub.homes import DynamicHome
 from littlest_hub.hub.launch import Launch, NotStartedError, server_command
 from littlest_hub.hub.spawner import UnitSpawner
@@ -79,7 +80,7 @@ class RefusedError(NotStartedError):
             )
 
 
-class WithLaunch:
+class WithLaunch(WithEnvironmentName):
     """A spawner whose servers may be launched."""
 
     launch_settings = Settings()
@@ -94,7 +95,8 @@ class WithLaunch:
 
     async def run_pre_spawn_hook(self) -> None:
         """Refuse at once what must not start; it is judged again when its turn has come."""
-        if self.launched():
+        if found := self.launched():
+            self.environment_name = found.configuration.environment_name
             self.apply_shares()
         else:
             # Started in another way, it runs as its owner, who has not let them into that.

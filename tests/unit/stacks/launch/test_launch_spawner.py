@@ -23,10 +23,12 @@ from jupyterhub.user import User
 from traitlets.config import Config
 
 from littlest_hub.check import check_fragments
+from littlest_hub.hub.environment_name import name_of
 from littlest_hub.hub.launch import Launch, environment_file, parse_environment_file
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
+from littlest_hub.stacks.classroom.accounts.client import NoAccountError
 from littlest_hub.stacks.launch import server_name
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.configuration import (
@@ -256,6 +258,30 @@ def test_braces_and_percent_signs_of_a_path_are_no_placeholders(house: House) ->
         assert re.fullmatch(r"/lab/tree/[A-Za-z0-9%._~-]+", arrived["JUPYTERHUB_DEFAULT_URL"])
         words = launch.systemd_run(Path("/run/x.env"))
         assert not any("username" in word or "HOME" in word or "quote" in word for word in words)
+
+
+def test_a_server_keeps_the_name_of_its_environment_until_it_is_started_again(
+    house: House,
+) -> None:
+    class_spawner = "littlest_hub.stacks.classroom.servers.AccountSpawner"
+    for spawner, usual in ((UnitSpawner, ""), (class_spawner, "class environment")):
+        made = house.server(house.approve(), spawner=spawner)
+        assert name_of(made) == usual
+        made._join_queue = no_queue
+        with pytest.raises((ConnectionError, NoAccountError)):
+            asyncio.run(made.run_pre_spawn_hook())
+        assert name_of(made) == "github.com/org/repo"
+        # Another hub has its state only.
+        other = house.server(house.approve(), spawner=spawner)
+        other.load_state(made.get_state())
+        assert name_of(other) == "github.com/org/repo"
+        other.clear_state()
+        assert name_of(other) == usual
+        assert other.get_state().get("environment_name", "") == usual
+
+
+def no_queue(_: int) -> None:
+    raise ConnectionError
 
 
 # --- refused, whatever route the request takes
