@@ -21,6 +21,7 @@ GAP = (3, 12.0, 14.5)
 BEFORE_S = 2 * 3600
 """Time since the end of the past, if it is written on a machine."""
 SINCE = "2026-01-01T00:00:00Z"
+ENVIRONMENTS = ("", "class environment", "github.com/physics/mechanics")
 
 
 def group_of(number: int) -> str:
@@ -52,7 +53,8 @@ def person(
     here = is_there(number, then, chance)
     busy = 0.02 + (0.9 if chances.random() < 0.1 else 0)
     memory = int(150e6 + 700e6 * chance * chances.uniform(0.8, 1.2))
-    server = Server(True, memory, int(1000 * step_s * busy))
+    environment = ENVIRONMENTS[number % 3]
+    server = Server(True, memory, int(1000 * step_s * busy), environment)
     servers = [server] if here else []
     groups = frozenset({group_of(number)})
     return Person(name, since.get(name, SINCE), groups, time_s if here else 0, servers)

@@ -104,7 +104,8 @@ def test_an_administrator_sees_a_week_in_pictures_and_the_figures_behind_them(
         assert len(week["people"]) >= 12
         assert week["people"][0]["memory_bytes"] > 10**8
         # Each picture has its figures in a table.
-        for part in ("servers", "memory", "processors", "active", "starts", "durations"):
+        drawn = ("servers", "memory", "processors", "active", "starts", "durations")
+        for part in (*drawn, "environments"):
             summary = shown(browser, f"#part-{part} summary")
             summary.send_keys(Keys.ENTER)
             rows = browser.find_elements("css selector", f"#part-{part} tbody tr")

@@ -32,6 +32,14 @@ from tests.stats_hub import (
     write_past,
 )
 
+NAMED = """\
+def name_environment(spawner):
+    if spawner.user.name == "student001":
+        spawner.environment_name = "mechanics"
+
+
+c.Spawner.pre_spawn_hook = name_environment
+"""
 DATABASE = "state/stacks/stats/data/stats.sqlite"
 
 
@@ -41,6 +49,7 @@ def hub(installer: Path) -> Iterator[Hub]:
     with Machine("bookworm") as machine:
         hub = Hub.install(machine, installer)
         hub.write_fragment("50-people.py", people_fragment())
+        hub.write_fragment("51-environments.py", NAMED)
         enable(hub)
         yield hub
 
@@ -93,12 +102,15 @@ def test_the_peak_of_two_servers_is_two_and_each_person_sees_what_they_may(
     assert found["summary"]["Most servers at a time"] == 2
     groups = {each["group"]: each["servers"] for each in found["parts"]["groups"]}
     assert groups == {"physics": 1, "chemistry": 1, "teachers": 0}
+    environments = {e["environment"]: e["servers"] for e in found["parts"]["environments"]}
+    assert environments == {"the hub's own": 1, "mechanics": 1}
     assert sum(each["number"] for each in found["parts"]["durations"]) == 2
     assert statuses(boss) == dict.fromkeys(statuses(boss), 200)
     assert [*statuses(ina).values()] == [403, 403, 200, 200, 403, 200]
     assert [*statuses(student).values()] == [403, 403, 403, 403, 403, 200]
     physics = figures(ina, "group", group="physics", period="hour")
     assert [each["name"] for each in physics["parts"]["people"]] == ["student001"]
+    assert "mechanics" not in json.dumps(physics)
     own = figures(student, "me", period="hour")
     assert "student001" not in json.dumps(own)
     assert own["summary"]["Your groups"] == "chemistry"
@@ -295,6 +307,9 @@ def test_prometheus_reads_metrics_with_its_token_and_nothing_else(hub: Hub) -> N
             text = prometheus.get("/hub/metrics").text
             assert "\nlittlest_hub_waiting_servers 0.0\n" in text
             assert "jupyterhub_running_servers" in text
+            metric = 'littlest_hub_environment_servers{environment="the hub\'s own"}'
+            # Since the reload, there may have been no sample.
+            eventually(lambda: metric in prometheus.get("/hub/metrics").text, 60, metric)
             for path in ("users", "groups", "services", "stats/failures", "proxy"):
                 assert prometheus.get(f"/hub/api/{path}").status_code in (403, 404), path
         assert httpx.get(f"{hub.url}/hub/metrics", trust_env=False).status_code == 403

@@ -19,6 +19,9 @@ STACK = "stats"
 FAILURES_PATH = "api/stats/failures"
 """Path of the failed starts below the hub's prefix."""
 FAILURES_SCOPE = "custom:stats:failures"
+ENVIRONMENTS_PATH = "api/stats/environments"
+"""Path of the environments that servers run with, below the hub's prefix."""
+ENVIRONMENTS_SCOPE = "custom:stats:environments"
 PROMETHEUS = "stats-prometheus"
 """The service whose token Prometheus has."""
 _ACCESS = f"access:services!service={STACK}"
@@ -30,6 +33,7 @@ _SCOPES = (
     "read:servers",
     f"read:services!service={STACK}",
     FAILURES_SCOPE,
+    ENVIRONMENTS_SCOPE,
 )
 
 
@@ -47,8 +51,12 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         # The bar has a link already.
         stack_service(STACK, oauth_no_confirm=True, info=values.to_json(), display=False)
     )
-    about = {"description": "Read why servers of people did not start"}
-    c.JupyterHub.custom_scopes.update({FAILURES_SCOPE: about})
+    about = {
+        FAILURES_SCOPE: "Read why servers of people did not start",
+        ENVIRONMENTS_SCOPE: "Read which environments servers run with",
+    }
+    scopes = {scope: {"description": text} for scope, text in about.items()}
+    c.JupyterHub.custom_scopes.update(scopes)
     c.JupyterHub.load_roles.append(
         {
             "name": "stats-service",
@@ -58,7 +66,10 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
         }
     )
     give_everybody(c, _ACCESS)
-    c.Pages.handlers.update({FAILURES_PATH: "littlest_hub.stacks.stats.hub_page:FailedStarts"})
+    page = "littlest_hub.stacks.stats.hub_page"
+    c.Pages.handlers.update(
+        {FAILURES_PATH: f"{page}:FailedStarts", ENVIRONMENTS_PATH: f"{page}:Environments"}
+    )
     c.Pages.links.append({"text": "Statistics", "path": f"services/{STACK}/", "scope": _ACCESS})
     if values.prometheus:
         _let_prometheus_read(c)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import re
 
-from littlest_hub.stacks.stats.hub import STACK
+from littlest_hub.stacks.stats.hub import ENVIRONMENTS_PATH, STACK
 
+_PATHS = rf"api/users\?\S*|api/services/{STACK}|{ENVIRONMENTS_PATH}|metrics"
 # A line of jupyterhub.log.log_request. Nobody but a service of this name gets these by that name.
-_OF_SAMPLER = re.compile(
-    rf"200 GET \S*/hub/(api/users\?\S*|api/services/{STACK}|metrics) \({STACK}@127\.0\.0\.1\) "
-)
+_OF_SAMPLER = re.compile(rf"200 GET \S*/hub/({_PATHS}) \({STACK}@127\.0\.0\.1\) ")
 
 
 def is_of_interest(record: logging.LogRecord) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from littlest_hub.stacks.stats.pages import ranking
 from littlest_hub.stacks.stats.pages.period import Period
 from littlest_hub.stacks.stats.pages.table import BYTES, COUNT, DAY, DURATION, TIME, Table, shown
 from littlest_hub.stacks.stats.values import DAY_S
@@ -28,7 +29,8 @@ _PREPOSITIONS = {TIME: "at", DAY: "on"}
 class Picture:
     """The form in which a table is drawn.
 
-    Without `period`, each row is a bar with the text of the first column below it.
+    Without `period`, each row is a bar with the text of the first column below it, or above it if
+    the picture is a ranking.
     """
 
     series: Sequence[tuple[str, str]]
@@ -39,6 +41,8 @@ class Picture:
     """Whether the series are bars on top of each other, and not lines."""
     has_gaps: bool = True
     """Whether a time without a row was not counted, and not merely one in which nothing was."""
+    is_ranking: bool = False
+    """Whether bars lie, so that there is room for long names."""
 
 
 def draw(picture: Picture, table: Table, id: str, title: str) -> Markup:
@@ -51,16 +55,21 @@ def draw(picture: Picture, table: Table, id: str, title: str) -> Markup:
         title: for screen readers.
     """
     top = _top(picture, table.rows)
+    height = ranking.height(table.rows) if picture.is_ranking else _HEIGHT
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" class="picture"'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" class="picture"'
         f' aria-labelledby="{id}-title {id}-text">',
         str(Markup('<title id="{}-title">{}</title>').format(id, title)),
         str(Markup('<desc id="{}-text">{}</desc>').format(id, describe(picture, table))),
-        *_vertical_axis(top, picture.kind),
     ]
-    if picture.period is None:
+    if picture.is_ranking:
+        ((value, _),) = picture.series
+        parts += ranking.bars(table.rows, table.columns[0].name, value, top, picture.kind)
+    elif picture.period is None:
+        parts += _vertical_axis(top, picture.kind)
         parts += _named_bars(picture, table, top)
     else:
+        parts += _vertical_axis(top, picture.kind)
         place = _Place(picture.period, top)
         if picture.has_gaps:
             parts += _gaps(place, table.rows)

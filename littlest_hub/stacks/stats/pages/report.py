@@ -16,6 +16,7 @@ from littlest_hub.stacks.stats.pages.table import (
     COUNT,
     DAY,
     DURATION,
+    MEMORY_TIME,
     PROCESSORS,
     TEXT,
     TIME,
@@ -23,12 +24,23 @@ from littlest_hub.stacks.stats.pages.table import (
     Table,
     shown,
 )
-from littlest_hub.stacks.stats.store.reading import Counts, Figures
+from littlest_hub.stacks.stats.store import environments
+from littlest_hub.stacks.stats.store.reading import Counts, Figures, Use
 from littlest_hub.stacks.stats.store.recording import HOUR_S, day_of
 from littlest_hub.stacks.stats.values import DAY_S, Values
 
 _TIME = Column("time", "Time", TIME)
 _DAY = Column("time", "Day", DAY)
+_SERVER = Column("server", "A server ran for", DURATION)
+_CPU = Column("cpu", "Time of processors", DURATION)
+_MEMORY_TIME = Column("memory_time", "Memory-hours", MEMORY_TIME)
+_USE = (
+    _SERVER,
+    _CPU,
+    _MEMORY_TIME,
+    Column("memory", "Most memory", BYTES),
+    Column("mean_memory", "Average memory", BYTES),
+)
 _SUCCESS = "success"
 _WITHOUT_REASON = "not told"
 _ON_THIS_MACHINE = "Unknown for servers that are not units of this machine, such as jobs of Slurm."
@@ -103,6 +115,7 @@ def of_hub(figures: Figures, values: Values, period: Period, groups: Sequence[st
         starts.reasons,
         _failures(figures, period),
         of_groups(figures, period, groups),
+        _environments(figures, period),
         _people(figures, None, period),
     ]
     summary = {
@@ -132,19 +145,13 @@ def of_person(figures: Figures, period: Period, person: str) -> Report:
     uses = figures.of_person(period.use_table, person, period.use_begin_s, period.end_s)
     columns = [
         _TIME if period.use_table == "hour" else _DAY,
-        Column("server", "A server ran for", DURATION),
-        Column("cpu", "Time of processors", DURATION),
-        Column("memory", "Most memory", BYTES),
-        Column("mean_memory", "Average memory", BYTES),
+        *_USE,
         Column("active", "You did something"),
     ]
     rows = [
         {
             "time": each.time_s,
-            "server": each.server_s,
-            "cpu": each.cpu_s,
-            "memory": each.memory_bytes,
-            "mean_memory": each.mean_memory_bytes,
+            **_used(each),
             "active": each.active_days,
         }
         for each in uses
@@ -177,13 +184,16 @@ def of_groups(figures: Figures, period: Period, groups: Sequence[str]) -> Part:
         Column("people", "Most people with a server"),
         Column("servers", "Most servers"),
         Column("memory", "Most memory", BYTES),
-        Column("cpu", "Time of processors", DURATION),
+        _CPU,
+        _SERVER,
+        _MEMORY_TIME,
     ]
     rows = []
     for group in groups:
         counts = _counts(figures, group, period)
         begin_s, end_s = period.use_begin_s, period.end_s
         cpu_ms = _total(each.cpu_ms for each in counts)
+        use = figures.of_all(period.use_table, group, begin_s, end_s)
         rows.append(
             {
                 "group": group,
@@ -192,9 +202,12 @@ def of_groups(figures: Figures, period: Period, groups: Sequence[str]) -> Part:
                 "servers": _highest(each.servers for each in counts),
                 "memory": _highest(each.memory_bytes for each in counts),
                 "cpu": None if cpu_ms is None else cpu_ms / 1000,
+                "server": use.server_s,
+                "memory_time": use.memory_gb_h,
             }
         )
-    return Part("groups", "Groups", Table(columns, rows))
+    note = "How long servers ran, and memory-hours, are sums of those who are in the group now."
+    return Part("groups", "Groups", Table(columns, rows), note=note)
 
 
 def of_capacity(found: Capacity, period: Period) -> Report:
@@ -382,22 +395,42 @@ def _failures(
     return Part("failures", "Servers that did not start", Table(columns, rows), note=note)
 
 
+def _environments(figures: Figures, period: Period) -> Part:
+    columns = [
+        Column("environment", "Environment", TEXT),
+        _SERVER,
+        _CPU,
+        _MEMORY_TIME,
+        Column("servers", "Most servers"),
+    ]
+    rows = [
+        {
+            "environment": each.name,
+            "server": each.server_s,
+            "cpu": each.cpu_s,
+            "memory_time": each.memory_gb_h,
+            "servers": each.servers,
+        }
+        for each in figures.environments(period.use_table, period.use_begin_s, period.end_s)
+    ]
+    picture = Picture([("server", "A server ran")], DURATION, is_bars=True, is_ranking=True)
+    note = (
+        f"Of a day, {environments.MOST} environments have figures of their own, besides the hub's."
+        f" {_ON_THIS_MACHINE}"
+    )
+    return Part("environments", "Environments of servers", Table(columns, rows), picture, note)
+
+
 def _people(figures: Figures, group: str | None, period: Period) -> Part:
     columns = [
         Column("name", "Person", TEXT),
-        Column("server", "A server ran for", DURATION),
-        Column("cpu", "Time of processors", DURATION),
-        Column("memory", "Most memory", BYTES),
-        Column("mean_memory", "Average memory", BYTES),
+        *_USE,
         Column("active", "Active hours" if period.use_table == "hour" else "Active days"),
     ]
     rows = [
         {
             "name": each.name,
-            "server": each.server_s,
-            "cpu": each.cpu_s,
-            "memory": each.memory_bytes,
-            "mean_memory": each.mean_memory_bytes,
+            **_used(each),
             "active": each.active_days,
         }
         for each in figures.people(period.use_table, group, period.use_begin_s, period.end_s)
@@ -406,6 +439,17 @@ def _people(figures: Figures, group: str | None, period: Period) -> Part:
     if group is not None:
         note += " Those who are in the group now, with all of their servers."
     return Part("people", "People", Table(columns, rows), note=note)
+
+
+def _used(use: Use) -> dict[str, Any]:
+    """Return the cells of `_USE`."""
+    return {
+        "server": use.server_s,
+        "cpu": use.cpu_s,
+        "memory_time": use.memory_gb_h,
+        "memory": use.memory_bytes,
+        "mean_memory": use.mean_memory_bytes,
+    }
 
 
 def _summary(

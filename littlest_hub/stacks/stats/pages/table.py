@@ -12,7 +12,7 @@ from typing import Any
 
 from littlest_hub.stacks.stats.values import DAY_S
 
-TEXT, TIME, DAY, COUNT, BYTES, DURATION, PROCESSORS = (
+TEXT, TIME, DAY, COUNT, BYTES, DURATION, PROCESSORS, MEMORY_TIME = (
     "text",
     "time",
     "day",
@@ -20,10 +20,12 @@ TEXT, TIME, DAY, COUNT, BYTES, DURATION, PROCESSORS = (
     "bytes",
     "duration",
     "processors",
+    "memory time",
 )
-"""Kinds of figures. Durations are in seconds; times, and days, are seconds since the epoch."""
+"""Kinds of figures. Durations are in seconds; times, and days, are seconds since the epoch; memory
+multiplied by time is in GB h."""
 UNKNOWN = "unknown"
-_UNITS = {BYTES: "_bytes", DURATION: "_s"}
+_UNITS = {BYTES: "_bytes", DURATION: "_s", MEMORY_TIME: "_gb_h"}
 # A spreadsheet takes text that begins so for a formula (owasp.org, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -101,12 +103,17 @@ def _duration(value: float) -> str:
     return f"{value / 60:.0f} min" if value >= 120 else f"{value:.3g} s"
 
 
+def _memory_time(value: float) -> str:
+    return f"{value:.1f} GB h" if value >= 1 else f"{value:.2g} GB h"
+
+
 _WRITERS: Mapping[str, Callable[[float], str]] = {
     TIME: _moment,
     DAY: _day,
     BYTES: _bytes,
     DURATION: _duration,
     PROCESSORS: "{:.2f}".format,
+    MEMORY_TIME: _memory_time,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.service.hub_client import HubClient
-from littlest_hub.stacks.stats.hub import FAILURES_PATH, STACK
+from littlest_hub.stacks.stats.hub import ENVIRONMENTS_PATH, FAILURES_PATH, STACK
 from littlest_hub.stacks.stats.sampler import metrics
 from littlest_hub.stacks.stats.sampler.metrics import Metrics
 from littlest_hub.stacks.stats.sampler.units import Measured, Units
@@ -63,11 +63,13 @@ class Look:
         if any(each.status != "success" for each in starts):
             self._has_unread_failures = True
         failures = self._failures() if self._has_unread_failures else ()
+        # Also without a server: the hub's metric is as of this request.
+        environments = self._environments()
         measured = self._units.measure()
         sample = Sample(
             time_s=int(time_s),
             covered_s=covered_s,
-            people=[self._person(each, measured) for each in people],
+            people=[self._person(each, measured, environments) for each in people],
             is_whole=is_whole,
             waiting=found.waiting,
             starts=starts,
@@ -100,23 +102,46 @@ class Look:
         except (KeyError, TypeError, ValueError) as error:
             raise LittlestHubError("the hub's list of failures has another format") from error
 
-    def _person(self, model: Mapping[str, Any], measured: Mapping[str, Measured]) -> Person:
+    def _environments(self) -> dict[str, dict[str, str]]:
+        """Return names of environments by person and server; others have the hub's own."""
+        answer = self._hub.get_json(ENVIRONMENTS_PATH)
+        try:
+            return {
+                user: {str(server): str(name) for server, name in servers.items()}
+                for user, servers in answer["environments"].items()
+            }
+        except (KeyError, TypeError, AttributeError) as error:
+            raise LittlestHubError("the hub's list of environments has another format") from error
+
+    def _person(
+        self,
+        model: Mapping[str, Any],
+        measured: Mapping[str, Measured],
+        environments: Mapping[str, Mapping[str, str]],
+    ) -> Person:
         name = str(model["name"])
+        own = environments.get(name, {})
         servers = model.get("servers") or {}
         return Person(
             name,
             str(model.get("created") or ""),
             frozenset(map(str, model.get("groups") or ())),
             _seconds(model.get("last_activity")),
-            [self._server(name, each, measured) for each in servers.values()],
+            [self._server(name, each, measured, own) for each in servers.values()],
         )
 
     def _server(
-        self, user: str, model: Mapping[str, Any], measured: Mapping[str, Measured]
+        self,
+        user: str,
+        model: Mapping[str, Any],
+        measured: Mapping[str, Measured],
+        environments: Mapping[str, str],
     ) -> Server:
-        unit = self._layout.user_unit(user, str(model.get("name") or ""))
-        use = measured.get(unit, Measured())
-        return Server(bool(model.get("ready")), use.memory_bytes, use.cpu_ms)
+        name = str(model.get("name") or "")
+        use = measured.get(self._layout.user_unit(user, name), Measured())
+        return Server(
+            bool(model.get("ready")), use.memory_bytes, use.cpu_ms, environments.get(name, "")
+        )
 
 
 def _seconds(text: object) -> float:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from littlest_hub.errors import LittlestHubError
+from littlest_hub.stacks.stats.store import environments
 
 FILE = "stats.sqlite"
 DAMAGED = f"{FILE}.damaged-"
@@ -70,6 +71,8 @@ def open_to_write(directory: Path) -> sqlite3.Connection:
             )
         if format_ < _FORMAT:
             found.executescript(f"BEGIN; {_TABLES} COMMIT;")
+        # A release that had none may have made the others.
+        found.executescript(f"BEGIN; {environments.TABLES} COMMIT;")
         check(found)
     except BaseException:
         found.close()

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from littlest_hub.stacks.stats.store import environments
 from littlest_hub.stacks.stats.store.database import EVERYBODY
+from littlest_hub.stacks.stats.store.environments import EnvironmentUse
 
 _SHORTEST_S = 300
 """Time that a server has to run in an hour to tell what people need."""
@@ -48,6 +50,8 @@ class Use:
     """The most."""
     mean_memory_bytes: int | None
     """The average while a server ran."""
+    memory_gb_h: float | None
+    """Memory multiplied by time."""
     cpu_s: float | None
     active_days: int
     """Days, or, in a shorter period, parts of it, in which the person did something."""
@@ -196,6 +200,18 @@ class Figures:
             WHERE name = ? AND time_s >= ? AND time_s < ? GROUP BY time_s ORDER BY time_s"""
         return [_use(row) for row in self._db.execute(query, (person, begin_s, end_s))]
 
+    def of_all(self, table: str, group: str | None, begin_s: float, end_s: float) -> Use:
+        """Return what people used together, as `people` has it for each."""
+        where, values = _in_group(group)
+        query = f"""
+            SELECT '' AS name, 0 AS time_s, {_USE} FROM use_{_checked(table)}
+            WHERE time_s >= ? AND time_s < ? {where}"""
+        return _use(self._db.execute(query, (begin_s, end_s, *values)).fetchone())
+
+    def environments(self, table: str, begin_s: float, end_s: float) -> list[EnvironmentUse]:
+        """Return what servers used by environment, the most used first; arguments as `people`."""
+        return environments.read(self._db, table, begin_s, end_s)
+
     def typical(self, begin_s: float, end_s: float, *, is_active: bool) -> Typical:
         """Return what people need in hours in which they work, or do nothing, while servers run.
 
@@ -267,6 +283,7 @@ class Figures:
 _USE = """
     total(server_s) AS server_s, max(memory) AS memory,
     sum(memory_mb_s) * 1e6 / nullif(total(server_s), 0) AS mean_memory,
+    sum(memory_mb_s) / 1000 / 3600 AS memory_gb_h,
     sum(cpu_ms) AS cpu_ms, total(is_active) AS active"""
 
 
@@ -297,6 +314,7 @@ def _use(row: sqlite3.Row) -> Use:
         float(row["server_s"]),
         row["memory"],
         None if mean is None else int(mean),
+        row["memory_gb_h"],
         None if cpu_ms is None else cpu_ms / 1000,
         int(row["active"]),
     )

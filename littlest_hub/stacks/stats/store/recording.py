@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from littlest_hub.stacks.stats.store import environments
 from littlest_hub.stacks.stats.store.database import EVERYBODY
-from littlest_hub.stacks.stats.store.sample import Person, Sample
+from littlest_hub.stacks.stats.store.sample import Person, Sample, sum_of_known
 from littlest_hub.stacks.stats.values import Values
 
 HOUR_S = 3600
@@ -66,8 +67,8 @@ class _Use:
         return cls(
             running,
             len(person.servers) - running,
-            _sum(each.memory_bytes for each in person.servers),
-            _sum(each.cpu_ms for each in person.servers),
+            sum_of_known(each.memory_bytes for each in person.servers),
+            sum_of_known(each.cpu_ms for each in person.servers),
         )
 
 
@@ -105,6 +106,7 @@ class Recorder:
                     self._count(team_id, own, sample)
             for person in sample.people:
                 self._add_use(ids[person.name], person, uses[person.name], sample)
+            environments.add(self._db, sample, hour_of(sample.time_s), day_of(sample.time_s))
             for starts in sample.starts:
                 for up_to_s, number in starts.by_duration.items():
                     when = hour_of(sample.time_s)
@@ -124,8 +126,8 @@ class Recorder:
         """
         tables = {
             ("counts_minute",): values.keep_minutes_days,
-            ("counts_hour", "use_hour"): values.keep_hours_days,
-            ("counts_day", "use_day", "starts"): values.keep_days,
+            ("counts_hour", "use_hour", "environment_hour"): values.keep_hours_days,
+            ("counts_day", "use_day", "environment_day", "starts"): values.keep_days,
         }
         with self._transaction():
             oldest = {days: self._oldest_of(days) for days in tables.values()}
@@ -134,6 +136,7 @@ class Recorder:
                     self._db.execute(f"DELETE FROM {name} WHERE time_s < ?", (oldest[days],))
             failures = "DELETE FROM failure WHERE time_us < ?"
             self._db.execute(failures, (oldest[values.keep_days] * 1_000_000,))
+            environments.forget_unused(self._db)
 
     def _oldest_of(self, days: int) -> int:
         query = """
@@ -205,8 +208,8 @@ class Recorder:
             sum(each.running for each in found),
             sum(each.starting for each in found),
             sample.waiting if group_id == EVERYBODY else None,
-            _sum(each.memory_bytes for each in found if each.running + each.starting),
-            _sum(each.cpu_ms for each in found if each.running + each.starting),
+            sum_of_known(each.memory_bytes for each in found if each.running + each.starting),
+            sum_of_known(each.cpu_ms for each in found if each.running + each.starting),
         )
         for table, time_of in _COUNTS:
             row = (time_of(sample.time_s), group_id, *figures)
@@ -253,9 +256,3 @@ _USES: tuple[tuple[str, Callable[[float], int]], ...] = (
     ("use_hour", hour_of),
     ("use_day", day_of),
 )
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    """Return the sum of the known values; None: there is none."""
-    known = [each for each in values if each is not None]
-    return sum(known) if known else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -15,6 +15,8 @@ class Server:
     """None: unknown, as for a server on another machine."""
     cpu_ms: int | None = None
     """Time of processors since the sample before."""
+    environment: str = ""
+    """The name of the environment that it runs with; "": the hub's own."""
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,9 @@ class Sample:
     failures: Sequence[Failure] = ()
     memo: Mapping[str, str] = field(default_factory=dict)
     """The knowledge of this sampler for the next one, kept in the same transaction."""
+
+
+def sum_of_known(values: Iterable[int | None]) -> int | None:
+    """Return the sum of the known values; None: there is none."""
+    known = [each for each in values if each is not None]
+    return sum(known) if known else None

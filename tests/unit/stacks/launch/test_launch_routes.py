@@ -112,6 +112,33 @@ def test_what_its_owner_has_approved_starts(hub: Hub, ask: Route) -> None:
     assert id in (hub.directory / f"{owner}:course").read_text()
 
 
+def test_statistics_read_which_repository_a_server_has_and_nobody_else_does(hub: Hub) -> None:
+    private = replace(CONFIGURATION, repository="https://github.com/ada/diary", private=True)
+    usual = "/hub/api/users/una/server"
+    una = hub.browser("una")
+    headers = {"X-XSRFToken": xsrf(una.get("/hub/home")), "Sec-Fetch-Mode": "cors"}
+    assert una.post(usual, headers=headers).is_success
+    for owner, configuration in (("lea", CONFIGURATION), ("pia", private)):
+        by_api(hub, owner, hub.approve(owner, configuration))
+    headers = {"Authorization": "token that-of-the-service-that-counts"}
+    with httpx.Client(base_url=hub.url, trust_env=False) as service:
+
+        def environments() -> dict[str, dict[str, str]]:
+            answer = service.get("/hub/api/stats/environments", headers=headers)
+            found: dict[str, dict[str, str]] = answer.json()["environments"]
+            assert found["lea"] == {"course": "github.com/org/repo"}
+            return found
+
+        found = eventually(environments, 20, "the environment of a server")
+        assert found["pia"] == {"course": "private repositories"}
+        assert found["una"] == {}
+        assert "diary" not in str(found)
+        text = service.get("/hub/metrics", headers=headers).text
+        assert 'littlest_hub_environment_servers{environment="github.com/org/repo"}' in text
+        assert 'environment="the hub\'s own"' in text
+    assert una.get("/hub/api/stats/environments").status_code == 403
+
+
 def test_doctor_calls_a_refused_start_no_failure_and_says_why(hub: Hub) -> None:
     by_api(hub, "nina", "0" * 64)
     layout = Layout(hub.directory)

@@ -11,6 +11,7 @@ import pytest
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.stats.store import database
+from littlest_hub.stacks.stats.store.environments import MOST, EnvironmentUse
 from littlest_hub.stacks.stats.store.reading import Figures
 from littlest_hub.stacks.stats.store.recording import Recorder, day_of, hour_of
 from littlest_hub.stacks.stats.store.sample import Failure, Person, Sample, Server, Starts
@@ -112,6 +113,7 @@ def test_a_person_has_hours_of_servers_memory_and_processors(
     recorder.record(sample(light, at_s=60))
     (ada,) = figures.people("hour", None, NOON, NOON + 3600)
     assert (ada.server_s, ada.memory_bytes, ada.cpu_s) == (120, GB, 6)
+    assert ada.memory_gb_h == pytest.approx(1.5 / 60)
     assert ada.mean_memory_bytes == pytest.approx(0.75 * GB)
 
 
@@ -171,6 +173,80 @@ def test_starts_add_up_and_the_same_failure_counts_once(
     ]
     (failed,) = figures.failures(NOON - 1, NOON + 1)
     assert len(failed.reason) == 300
+
+
+def of_environment(*names: str, who: str = "ada") -> Person:
+    return Person(who, "1", frozenset(), NOON, [Server(True, GB, 6000, name) for name in names])
+
+
+def test_environments_have_figures_of_their_own(recorder: Recorder, figures: Figures) -> None:
+    repository = "github.com/org/repo"
+    recorder.record(sample(of_environment("", repository), of_environment(repository, who="b")))
+    recorder.record(sample(of_environment(repository), at_s=60))
+    recorder.record(sample(of_environment(repository), at_s=3600))
+    elsewhere = Person("eve", "1", frozenset(), NOON, [Server(True, environment="a job")])
+    recorder.record(sample(elsewhere, at_s=3660))
+    recorder.record(sample(Person("b", "1", servers=[Server(False, GB)]), at_s=3720))
+    found = figures.environments("day", day_of(NOON), NOON + 7200)
+    assert [replace(each, memory_gb_h=None) for each in found] == [
+        EnvironmentUse(repository, 2, 240, None, 24),
+        EnvironmentUse("the hub's own", 1, 60, None, 6),
+        EnvironmentUse("a job", 1, 60, None, None),
+    ]
+    assert [each.memory_gb_h for each in found] == [
+        pytest.approx(4 / 60),
+        pytest.approx(1 / 30),
+        None,
+    ]
+    (own, of_repository) = sorted(
+        figures.environments("hour", NOON, NOON + 60), key=lambda each: each.servers
+    )
+    assert (own.server_s, of_repository.server_s) == (60, 180)
+    # Who was it? Nobody can tell.
+    assert "org/repo" not in str(figures.stored_about("ada"))
+
+
+def test_only_some_environments_of_a_day_have_rows_and_names_go_with_them(
+    tmp_path: Path, recorder: Recorder, figures: Figures
+) -> None:
+    def record(*names: str, day: int = 0) -> None:
+        servers = of_environment(*names).servers
+        person = Person("ada", "1", frozenset(), NOON, servers)
+        recorder.record(sample(person, at_s=day * DAY_S))
+
+    record("first")
+    record(*(f"host/{number}" * 30 for number in range(200)))
+    record("first", "host/one-more")
+    found = figures.environments("day", day_of(NOON), NOON + 60)
+    by_name = {each.name: each.server_s for each in found}
+    assert len(by_name) == MOST + 1
+    assert (by_name["first"], by_name["others"]) == (120, (200 + 1 - MOST + 1) * 60)
+    assert max(map(len, by_name)) == 120
+    # The next day has room again; when the first one goes, its names do.
+    record("host/one-more", day=1)
+    (name,) = [e.name for e in figures.environments("day", NOON, NOON + 2 * DAY_S)]
+    assert name == "host/one-more"
+    recorder.prune(Values(keep_minutes_days=1, keep_hours_days=1, keep_days=1))
+    with closing(database.open_to_read(tmp_path)) as connection:
+        assert [tuple(row) for row in connection.execute("SELECT name FROM environment")] == [
+            (name,)
+        ]
+        assert len(Figures(connection).environments("hour", 0, NOON * 2)) == 1
+
+
+def test_a_database_of_a_release_without_environments_goes_on(tmp_path: Path) -> None:
+    with closing(database.open_to_write(tmp_path)) as connection:
+        Recorder(connection).record(sample(works("ada")))
+        for table in ("environment", "environment_hour", "environment_day"):
+            connection.execute(f"DROP TABLE {table}")
+    with closing(database.open_to_read(tmp_path)) as connection:
+        assert Figures(connection).environments("day", 0, NOON * 2) == []
+    with closing(database.open_to_write(tmp_path)) as connection:
+        Recorder(connection).record(sample(works("ada"), at_s=60))
+    with closing(database.open_to_read(tmp_path)) as connection:
+        (found,) = Figures(connection).environments("day", 0, NOON * 2)
+        (ada,) = Figures(connection).people("day", None, 0, NOON * 2)
+    assert (found.server_s, ada.server_s) == (60, 120)
 
 
 def many_days(recorder: Recorder, days: int) -> None:

@@ -5,6 +5,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,7 +13,16 @@ import pytest
 from littlest_hub.stacks.stats.pages import report
 from littlest_hub.stacks.stats.pages.period import NAMES, Period
 from littlest_hub.stacks.stats.pages.picture import Picture, describe, draw
-from littlest_hub.stacks.stats.pages.table import BYTES, DURATION, TEXT, TIME, Column, Table, shown
+from littlest_hub.stacks.stats.pages.table import (
+    BYTES,
+    DURATION,
+    MEMORY_TIME,
+    TEXT,
+    TIME,
+    Column,
+    Table,
+    shown,
+)
 from littlest_hub.stacks.stats.pages.viewer import Viewer
 from littlest_hub.stacks.stats.store import database
 from littlest_hub.stacks.stats.store.reading import Figures
@@ -107,6 +117,48 @@ def test_text_of_people_is_no_markup_and_no_formula() -> None:
     assert rows == [["name", "number"], [HOSTILE, "1"], ["'=1+1", ""]]
 
 
+def test_environments_have_hours_of_servers_processors_and_memory(figures: Figures) -> None:
+    found = of_hub(figures)
+    rows = found.to_json()["parts"]["environments"]
+    assert {each["environment"] for each in rows} == {
+        "the hub's own",
+        "class environment",
+        "github.com/physics/mechanics",
+    }
+    for key in ("server_s", "cpu_s", "memory_time_gb_h"):
+        people = sum(each[key] for each in found.to_json()["parts"]["people"])
+        assert sum(each[key] for each in rows) == pytest.approx(people), key
+    part = found.part("environments")
+    assert part
+    assert rows[0]["environment"] in str(part.drawn)
+    assert "the most is" in part.described
+    assert part.table.to_csv().startswith("environment,server_s,cpu_s,memory_time_gb_h,servers")
+    period = Period.of("week", Values(), NOW)
+    for other in (
+        report.of_group(figures, Values(), period, "physics"),
+        report.of_person(figures, period, "student001"),
+    ):
+        assert "mechanics" not in str(other.to_json())
+
+
+def test_a_ranking_has_room_for_long_names_and_the_first_rows(figures: Figures) -> None:
+    rows: list[dict[str, Any]] = [
+        {"name": HOSTILE, "n": 5},
+        {"name": f"{'y' * 500}/end", "n": None},
+    ]
+    rows += [{"name": f"row{number}", "n": 0} for number in range(100)]
+    table = Table([Column("name", "Name", TEXT), Column("n", "Number")], rows)
+    drawn = str(draw(Picture([("n", "Number")], is_bars=True, is_ranking=True), table, "x", "t"))
+    root = ElementTree.fromstring(drawn)
+    texts = [each.text or "" for each in root.iter() if each.tag == "text"]
+    assert texts[:2] == [HOSTILE, "5"]
+    assert texts[3] == "unknown"
+    assert texts[2].endswith("yy/end")
+    assert len(texts[2]) < 60
+    assert "row5" in texts
+    assert "row6" not in texts
+
+
 def minutes(*offsets: int) -> tuple[Picture, Table]:
     """Return a picture of an hour in which one server was counted at these minutes."""
     period = Period.of("hour", Values(), NOW)
@@ -185,6 +237,11 @@ def test_figures_are_easy_to_read() -> None:
         "0 MB",
         "312 MB",
         "2.0 GB",
+    ]
+    assert [shown(each, MEMORY_TIME) for each in (0, 0.034, 12.34)] == [
+        "0 GB h",
+        "0.034 GB h",
+        "12.3 GB h",
     ]
     assert [shown(each, DURATION) for each in (0.5, 90, 300, 9000)] == [
         "0.5 s",

@@ -59,6 +59,7 @@ class StandIn:
     people: list[dict[str, Any]] = field(default_factory=list)
     info: dict[str, Any] = field(default_factory=dict)
     failures: list[dict[str, Any]] | None = field(default_factory=list)
+    environments: Any = field(default_factory=dict)
     is_down: bool = False
     requests: list[str] = field(default_factory=list)
 
@@ -77,6 +78,7 @@ class StandIn:
             "api/users": lambda: self._users(query),
             "api/services/stats": lambda: {"name": "stats", "info": self.info},
             "api/stats/failures": lambda: {"failures": self.failures},
+            "api/stats/environments": lambda: {"environments": self.environments},
         }
         return (200, json.dumps(known[inside]())) if inside in known else (404, "")
 
@@ -263,6 +265,25 @@ def test_reasons_are_asked_for_only_after_a_failure(
     assert (found.name, found.reason, found.meaning) == ("ada", "no home", "m")
 
 
+def test_the_environment_of_a_server_is_what_the_hub_says(
+    hub: StandIn, sampler: Sampler, tmp_path: Path
+) -> None:
+    hub.people = [user("ada", ready=2), user("ben", ready=1)]
+    hub.environments = {"ada": {"s1": "github.com/org/repo"}, "gone": {"s1": "x"}}
+    assert sampler.step(NOON + 60, 60)
+    with closing(database.open_to_read(tmp_path)) as connection:
+        found = Figures(connection).environments("hour", 0, NOON * 2)
+    assert [(each.name, each.servers) for each in found] == [
+        ("the hub's own", 2),
+        ("github.com/org/repo", 1),
+    ]
+    others: list[Any] = [None, [], {"ada": "x"}, {"ada": None}]
+    for wrong in others:
+        hub.environments = wrong
+        assert not sampler.step(NOON + 120, 120)
+        assert "environments has another format" in status(tmp_path).problem
+
+
 def test_a_damaged_database_is_set_aside_and_another_one_begins(
     hub: StandIn, client: HubClient, tmp_path: Path
 ) -> None:
@@ -310,6 +331,7 @@ def test_other_text_than_metrics_is_refused() -> None:
         ("200 GET /hub/metrics (stats@127.0.0.1) 3.10ms", False),
         ("200 GET /a/hub/api/users?limit=200&offset=0 (stats@127.0.0.1) 3.10ms", False),
         ("200 GET /hub/api/services/stats (stats@127.0.0.1) 3.10ms", False),
+        ("200 GET /hub/api/stats/environments (stats@127.0.0.1) 3.10ms", False),
         ("403 GET /hub/metrics (stats@127.0.0.1) 3.10ms", True),
         ("200 GET /hub/metrics (stats@10.0.0.1) 3.10ms", True),
         ("200 GET /hub/metrics (stats-prometheus@127.0.0.1) 3.10ms", True),
