@@ -152,7 +152,7 @@ test-launch: deps venv ## the launch stack, whole: from a link to a notebook, an
 	$(PYTEST) tests/unit/stacks/launch $(wildcard tests/build/test_launch_*.py tests/container/test_launch*.py tests/vm/test_launch*.py tests/browser/test_launch*.py)
 
 test-courses: deps venv ## the course stack, whole: from a roster to grades, and what students may try (root)
-	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py tests/vm/test_courses*.py)
+	LITTLEST_HUB_KILLS=$(KILLS) $(PYTEST) tests/unit/stacks/courses $(wildcard tests/container/test_courses*.py tests/browser/test_courses*.py tests/cluster/test_courses*.py tests/vm/test_courses*.py)
 
 test-upstream: deps venv ## upstream's own test suites against our code, beside upstream's (UPSTREAM="jupyterlab")
 	$(BIN)/python -m tests.upstream $(UPSTREAM)

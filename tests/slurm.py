@@ -1,7 +1,7 @@
-"""A Slurm cluster of booted machines: a head and nodes, with homes and releases that they share.
+"""A Slurm cluster of booted machines: a head and nodes, which share homes, releases, an exchange.
 
 The machines are connected by a bridge in the network namespace of the head, so the kernel removes
-it together with the head. Homes are directories of the host, as a file server would have them.
+it together with the head. What they share is on the host, as a file server would have it.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from littlest_hub.layout import DEFAULT_BASE
 from tests.client import Person
+from tests.courses import EXCHANGE
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
@@ -62,6 +63,8 @@ class Cluster:
         self, directory: Path, nodes: Sequence[str] = ("c1", "c2"), *, processors: int = 2
     ) -> None:
         self.directory = directory
+        self.exchange = directory / "exchange"
+        """The exchange of courses, as the host sees it."""
         self.names = tuple(nodes)
         self._processors = processors
         self._stack = contextlib.ExitStack()
@@ -70,6 +73,7 @@ class Cluster:
         """Boot the machines, and return once the nodes accept jobs."""
         shared = {
             "/home": self.directory / "home",
+            EXCHANGE: self.exchange,
             str(DEFAULT_BASE / "releases"): self.directory / "releases",
         }
         with contextlib.ExitStack() as stack:

@@ -22,6 +22,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/courses/test_course.py",
         "tests/unit/stacks/courses/test_grading.py",
         "tests/unit/stacks/courses/test_lti.py",
+        "tests/unit/stacks/courses/test_nodes.py",
         "tests/unit/stacks/courses/test_page.py",
         "tests/unit/stacks/courses/test_roster.py",
         "tests/unit/stacks/courses/test_sources.py",
@@ -34,6 +35,7 @@ MANIFEST = Manifest(
         "tests/container/test_courses_lti.py",
         "tests/container/test_courses_page.py",
         "tests/browser/test_courses.py",
+        "tests/cluster/test_courses.py",
         "tests/vm/test_courses_memory.py",
     ),
 )

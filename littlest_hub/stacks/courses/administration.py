@@ -24,7 +24,7 @@ from littlest_hub.lifecycle.locks import alone
 from littlest_hub.lifecycle.locks import changing as changing_installation
 from littlest_hub.lifecycle.services import Services
 from littlest_hub.lifecycle.unit_files import UnitFiles
-from littlest_hub.stacks.courses import place, records, views
+from littlest_hub.stacks.courses import place, records, sharing, views
 from littlest_hub.stacks.courses.course import (
     ARCHIVED,
     DELETING,
@@ -35,9 +35,8 @@ from littlest_hub.stacks.courses.course import (
     checked_login,
     checked_name,
 )
-from littlest_hub.stacks.courses.units import of_course
+from littlest_hub.stacks.courses.units import of_course, reconciliation
 from littlest_hub.system.files import write
-from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.systemctl import (
     daemon_reload,
@@ -107,11 +106,14 @@ def create(
             _make_token(layout, course)
             _start(layout, course)
             records.at_stage(layout, name, READY)
+            ready = replace(course, stage=READY)
+            if sharing.is_shared(layout):
+                sharing.admit(layout, ready)
             _reload(layout, progress)
         except BaseException:
             _remove(layout, course)
             raise
-        return replace(course, stage=READY)
+        return ready
 
 
 def set_roster(
@@ -207,6 +209,8 @@ def reopen(layout: Layout, name: str, progress: Progress) -> None:
         _start(layout, opened)
         records.put(layout, opened)
         _reload_or_undo(layout, progress, close)
+        if sharing.is_shared(layout):
+            sharing.admit(layout, opened)
 
 
 def delete(layout: Layout, name: str, progress: Progress) -> None:
@@ -250,9 +254,29 @@ def repair(layout: Layout, name: str, progress: Progress) -> list[str]:
         if not layout.on_disk(place.token_of(layout, name)).exists():
             _make_token(layout, course)
             made.append("the formgrader's token")
+        if sharing.is_shared(layout):
+            sharing.admit(layout, course)
         _start(layout, course)
         _reload(layout, progress)
         return made
+
+
+def share(layout: Layout, progress: Progress, *, with_nodes: bool) -> None:
+    """Let nodes of a cluster share the exchange, in which each course admits its people; or not.
+
+    Raises:
+        LittlestHubError: the file system cannot have lists of people, or the hub refuses it.
+    """
+    with changing(layout, progress):
+        if with_nodes:
+            sharing.begin(layout)
+        else:
+            sharing.forget(layout)
+        UnitFiles(layout).write({unit.name: unit.text() for unit in reconciliation(layout)})
+        daemon_reload()
+        _reload(layout, progress)
+        if not with_nodes:
+            sharing.admit_everybody(layout)
 
 
 def tidy(layout: Layout, name: str, progress: Progress) -> None:
@@ -339,20 +363,15 @@ def _make_directories(layout: Layout, course: Course) -> list[str]:
     """Make the directories that are missing; return their paths."""
     made = []
     account = pwd.getpwnam(course.account)
-    for directory in (place.courses_directory(layout), place.exchange(layout)):
-        if loose := loose_step(directory):
-            text = (
-                f"{directory} cannot have courses: {loose.reason}, so others could put links there"
-            )
-            raise LittlestHubError(text, loose.repair)
-        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-        directory.chmod(0o755)
+    is_shared = sharing.is_shared(layout)
+    sharing.make_directory(place.courses_directory(layout))
+    sharing.make_directory(place.exchange(layout), 0o711 if is_shared else 0o755)
     home = place.home_of(layout, course.name)
     exchange = place.exchange(layout) / course.name
     for path, mode in (
         (home, 0o700),
         (home / "source", 0o700),
-        (exchange, 0o755),
+        (exchange, 0o700 if is_shared else 0o755),
         *((exchange / name, mode) for name, mode in _EXCHANGE.items()),
     ):
         if os.path.lexists(path):

@@ -15,7 +15,7 @@ from littlest_hub.layout import Layout
 from littlest_hub.manifest import verbs
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.manifest.verbs import Verbs
-from littlest_hub.stacks.courses import administration, place, records
+from littlest_hub.stacks.courses import administration, place, records, sharing
 from littlest_hub.stacks.courses.course import Course, Student, number_of, plain_text
 from littlest_hub.stacks.courses.grading import command as grading
 from littlest_hub.stacks.courses.lti import command as lti
@@ -50,6 +50,8 @@ _ROSTER = (
 def after_enable(layout: Layout, stack: EnabledStack) -> Iterator[str]:
     """Yield the next steps for the person who has enabled the stack."""
     yield f"Make a course: {layout.command} course create NAME --instructors ALICE,BOB"
+    if not sharing.is_shared(layout):
+        yield f"If servers are jobs of Slurm, let them show courses: {layout.command} course nodes"
 
 
 def run(layout: Layout, arguments: Sequence[str]) -> int:
@@ -179,6 +181,17 @@ def _add_changing(commands: Verbs) -> None:
         "Make again what is missing of an open course: the grader's account, directories, the"
         " formgrader's token, units. What is there stays as it is.",
         needs=["NAME"],
+    )
+    nodes = verbs.add(
+        commands,
+        "nodes",
+        _nodes,
+        "let servers on nodes of a cluster (jobs of Slurm) show courses",
+        "Let each course in the exchange admit its people alone, by access control lists, so that"
+        " nodes of a cluster may share it. Servers that are jobs show courses from then on.",
+    )
+    nodes.add_argument(
+        "--off", action="store_true", help="go back; first, no node may share the exchange any more"
     )
     verbs.add(commands, "tidy", _tidy, "remove what an interrupted command has left")
 
@@ -344,6 +357,16 @@ def _delete(layout: Layout, options: argparse.Namespace) -> int:
 def _repair(layout: Layout, options: argparse.Namespace) -> int:
     made = administration.repair(layout, options.name, to_stderr)
     print(f"Made again: {', '.join(made)}" if made else "Nothing was missing.")
+    return 0
+
+
+def _nodes(layout: Layout, options: argparse.Namespace) -> int:
+    administration.share(layout, to_stderr, with_nodes=not options.off)
+    if options.off:
+        print("Servers that are jobs show no courses.")
+        return 0
+    print(f"Each course in {place.exchange(layout)} admits its people alone.")
+    print("Share this directory with the nodes, at the same path, and nothing else of courses.")
     return 0
 
 

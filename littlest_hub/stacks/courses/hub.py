@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,16 +20,12 @@ from littlest_hub.hub.services import ON_DEMAND
 from littlest_hub.hub.spawner import UnitSpawner
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses import place, prologue, records, sharing
 from littlest_hub.stacks.courses.course import Course
 from littlest_hub.system import json_file
 from littlest_hub.system.files import write
 from littlest_hub.units.server import Account, with_values
 
-EXCHANGE = "LITTLEST_HUB_EXCHANGE"
-"""Variable of a server: nbgrader's exchange."""
-SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
-"""Variable of a server: the largest size of a submission."""
 _MOST_MB = 256
 """Size that fits into the memory of a kernel's unit, with the files of the assignment."""
 _MARK = "littlest_hub_course"
@@ -67,8 +64,11 @@ def configure(
         _add(c, layout, course)
         if roster_may_log_in:
             c.Authenticator.allowed_users.update(course.people)
-    c.JupyterHub.spawner_class = with_courses(c.JupyterHub.spawner_class, max_submission_mb)
-    c.LittlestHub.on_serving.append(partial(follow, max_submission_mb=max_submission_mb))
+    spawner = with_courses(c.JupyterHub.spawner_class, max_submission_mb)
+    c.JupyterHub.spawner_class = spawner
+    has_jobs = issubclass(spawner, JobWithCourses)
+    published = {"submission_mb": max_submission_mb, "has_jobs": has_jobs}
+    c.LittlestHub.on_serving.append(partial(follow, published=published))
     c.JupyterHub.template_paths.append(str(place.RELEASE_FILES / "templates"))
     c.Pages.handlers.update(PAGES)
     c.Pages.links.append({"text": "Courses", "path": "hub/courses"})
@@ -101,8 +101,8 @@ def _add(c: Config, layout: Layout, course: Course) -> None:
     )
 
 
-def follow(app: Any, *, max_submission_mb: int) -> None:
-    """Publish the hub's values for graders, and make the hub's groups as rosters say."""
+def follow(app: Any, *, published: Mapping[str, Any]) -> None:
+    """Publish values for graders and `doctor`, and make the hub's groups as rosters say."""
     layout: Layout = app.layout
     directory = place.published(layout)
     directory.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def follow(app: Any, *, max_submission_mb: int) -> None:
     record = {
         "base_url": app.base_url,
         "kernels": kernels,
-        "submission_mb": max_submission_mb,
+        **published,
     }
     write(directory / place.ADDRESS, json.dumps(record), 0o644)
     courses = records.read(layout).values()
@@ -145,8 +145,8 @@ def _set_members(db: Any, name: str, logins: set[str]) -> None:
         group.users.remove(present[login])
 
 
-class WithCourses:
-    """A spawner whose servers see the exchange of their users' courses, and nothing else of it."""
+class UnitWithCourses:
+    """A spawner of units that see the exchange of their users' courses, and nothing else of it."""
 
     user: Any
     layout: Layout
@@ -154,11 +154,7 @@ class WithCourses:
 
     def _prepare(self, account: Account | LentAccount) -> Launch:
         launch: Launch = super()._prepare(account)  # type: ignore[misc]
-        courses = [
-            course
-            for course in records.read(self.layout).values()
-            if self.user.name in course.people
-        ]
+        courses = _courses_of(self.layout, self.user.name)
         exchange, directory = place.exchange(self.layout), place.courses_directory(self.layout)
         if not courses or not isinstance(account, Account):
             hidden = {"InaccessiblePaths": [f"-{directory}", f"-{exchange}"]}
@@ -180,31 +176,77 @@ class WithCourses:
             environment={
                 **launch.environment,
                 **_settings(launch, "student"),
-                EXCHANGE: str(exchange),
-                SUBMISSION: str(self.max_submission_mb),
+                place.EXCHANGE: str(exchange),
+                place.SUBMISSION: str(self.max_submission_mb),
                 "PATH": f"{place.PROGRAMS}:{path}",
             },
             properties=with_values(launch.properties, view),
         )
 
 
+class JobWithCourses:
+    """A spawner of jobs on other machines, whose servers show the courses of their users there.
+
+    A job has no view of its own: the exchange itself admits people to their courses (`sharing`).
+    """
+
+    user: Any
+    layout: Layout
+    max_submission_mb: int
+    python: str
+    _account: Any
+
+    @classmethod
+    def can_be(cls, spawner: type[Any]) -> bool:
+        """Return whether a spawner is that of the Slurm stack, which no stack may import."""
+        return hasattr(spawner, "_submission") and hasattr(spawner, "_program")
+
+    def get_env(self) -> dict[str, str]:
+        environment: dict[str, str] = super().get_env()  # type: ignore[misc]
+        shown = _courses_of(self.layout, self.user.name) if sharing.is_shared(self.layout) else []
+        environment[prologue.VARIABLE] = json.dumps(
+            {
+                "exchange": str(place.exchange(self.layout)),
+                "courses": [each.name for each in shown],
+                "submission_mb": self.max_submission_mb,
+            }
+        )
+        return environment
+
+    def _program(self) -> list[str]:
+        program: list[str] = super()._program()  # type: ignore[misc]
+        return [self.python, "-I", "-m", prologue.MODULE, *program]
+
+    def _submission(self) -> Any:
+        _publish_account(self.layout, self.user.name, self._account().pw_uid)
+        return super()._submission()  # type: ignore[misc]
+
+
 def with_courses(spawner: type[Any] | str, max_submission_mb: int) -> type[Any]:
     """Return a spawner whose servers see the exchange, for `c.JupyterHub.spawner_class`.
 
+    Args:
+        spawner: `UnitSpawner`, or one that submits jobs as `SlurmSpawner` does; or its name.
+        max_submission_mb: the largest size of a submission.
+
     Raises:
-        TypeError: it is another one than `UnitSpawner`.
+        TypeError: it is another one.
     """
     if isinstance(spawner, str) and "." in spawner:
         spawner = import_item(spawner)
-    if (
-        isinstance(spawner, type)
-        and issubclass(spawner, UnitSpawner)
-        and not issubclass(spawner, TemplateSpawner)
-    ):
-        own = {"max_submission_mb": max_submission_mb}
-        return type(f"Course{spawner.__name__}", (WithCourses, spawner), own)
+    if isinstance(spawner, type):
+        name, own = f"Course{spawner.__name__}", {"max_submission_mb": max_submission_mb}
+        if issubclass(spawner, UnitSpawner) and not issubclass(spawner, TemplateSpawner):
+            return type(name, (UnitWithCourses, spawner), own)
+        if JobWithCourses.can_be(spawner):
+            return type(name, (JobWithCourses, spawner), own)
     name = spawner.__name__ if isinstance(spawner, type) else spawner
-    raise TypeError(f"{name} cannot show courses: expected UnitSpawner")
+    raise TypeError(f"{name} cannot show courses: expected UnitSpawner or SlurmSpawner")
+
+
+def _courses_of(layout: Layout, login: str) -> list[Course]:
+    """Return the courses in which somebody takes part."""
+    return [course for course in records.read(layout).values() if login in course.people]
 
 
 def _settings(launch: Launch, kind: str) -> dict[str, str]:

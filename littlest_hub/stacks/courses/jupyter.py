@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from littlest_hub import installation
-from littlest_hub.layout import PackageSet
+from littlest_hub.layout import SERVER_PACKAGES, PackageSet
 from littlest_hub.stacks.courses import place
 from littlest_hub.stacks.courses.grading import generating
 from littlest_hub.system import json_file
@@ -26,12 +26,19 @@ COURSE = "LITTLEST_HUB_COURSE"
 
 def use_packages() -> None:
     """Let this process, and Jupyter in it, find nbgrader behind the packages of the release."""
-    layout = installation.of_this_release()
-    overlay = installation.active_overlay(layout, installation.release_of_this_interpreter())
+    overlay = _packages()
     append_packages(overlay, PackageSet.SERVER)
     if overlay:
         _append("JUPYTER_PATH", f"{overlay}/{PackageSet.SERVER}/share/jupyter")
         _append("JUPYTER_CONFIG_PATH", f"{overlay}/{PackageSet.SERVER}/etc/jupyter")
+
+
+def _packages() -> Path | None:
+    # In a server, its own: on another machine, this release may be at another path than the hub's.
+    if chosen := os.environ.get(SERVER_PACKAGES):
+        return Path(chosen)
+    layout = installation.of_this_release()
+    return installation.active_overlay(layout, installation.release_of_this_interpreter())
 
 
 def use_course(name: str) -> dict[str, Any]:

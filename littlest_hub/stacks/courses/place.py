@@ -19,6 +19,10 @@ STUDENT_SETTINGS = RELEASE_FILES / "settings" / "student"
 """Settings of Jupyter and nbgrader in the servers of people who take part in a course."""
 PROGRAMS = RELEASE_FILES / "programs"
 """Programs for terminals of these servers: nbgrader."""
+EXCHANGE = "LITTLEST_HUB_EXCHANGE"
+"""Variable of a server: nbgrader's exchange."""
+SUBMISSION = "LITTLEST_HUB_SUBMISSION_MB"
+"""Variable of a server: the largest size of a submission."""
 SUBMISSION_MB = 100
 """The largest size of a submission, unless the fragment says otherwise."""
 
@@ -41,6 +45,11 @@ def exchange(layout: Layout) -> Path:
 def records(layout: Layout) -> Path:
     """Return the file with all courses, which only root writes."""
     return layout.stacks / STACK / "data" / "courses.json"
+
+
+def shared(layout: Layout) -> Path:
+    """Return the file that is there if other machines may share the exchange."""
+    return records(layout).with_name("exchange-is-shared")
 
 
 def token_of(layout: Layout, name: str) -> Path:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from littlest_hub.doctor.findings import OK, PROBLEM, WARNING, Finding
 from littlest_hub.doctor.snapshot import Snapshot
 from littlest_hub.errors import LittlestHubError
-from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses import place, records, sharing
 from littlest_hub.stacks.courses.course import DELETING, MAKING, number_of
+from littlest_hub.system import json_file
 
 
 def courses(snapshot: Snapshot) -> Iterator[Finding]:
@@ -20,6 +21,10 @@ def courses(snapshot: Snapshot) -> Iterator[Finding]:
     except LittlestHubError as error:
         yield Finding(PROBLEM, "courses", error.message, error.hint or "")
         return
+    published = json_file.read_object(place.published(layout) / place.ADDRESS)
+    if found and published.get("has_jobs") and not sharing.is_shared(layout):
+        text = "servers are jobs of a cluster, and show no courses"
+        yield Finding(WARNING, "courses", text, f"{layout.command} course nodes")
     for course in found.values():
         subject = f"course {course.name}"
         if course.stage in (MAKING, DELETING):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.manifest.enabled import EnabledStack
-from littlest_hub.stacks.courses import place, records
+from littlest_hub.stacks.courses import place, records, sharing
 from littlest_hub.stacks.courses.course import MAKING, READY, Course
 from littlest_hub.stacks.courses.grading.isolation import TIMEOUT_S
 from littlest_hub.stacks.courses.page.changes import LONGEST_S
@@ -43,7 +43,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     """
     if layout.hub_user:
         raise LittlestHubError("courses need a hub that runs as root")
-    yield from _reconciliation(layout)
+    yield from reconciliation(layout)
     yield from _page(layout)
     for course in records.read(layout).values():
         if course.stage in (MAKING, READY):
@@ -212,7 +212,8 @@ def _page(layout: Layout) -> Iterator[Unit]:
     yield replace(found, sections={**found.sections, "Service": service})
 
 
-def _reconciliation(layout: Layout) -> Iterator[Unit]:
+def reconciliation(layout: Layout) -> Iterator[Unit]:
+    """Yield the units that bring rosters, gradebooks, and accounts together each minute."""
     name = layout.stack_unit(place.STACK, "-rosters")
     condition, own_condition = base_directory_conditions(layout.base)
     yield Unit(
@@ -242,6 +243,7 @@ def _reconciliation(layout: Layout) -> Iterator[Unit]:
                 Directive(
                     "CapabilityBoundingSet", "CAP_DAC_READ_SEARCH", "when gradebooks have changed"
                 ),
+                *_rights_to_admit(layout),
                 Directive("AmbientCapabilities", ""),
                 Directive("UMask", "0077"),
                 Directive("ReadWritePaths", f"{layout.stacks / place.STACK} {layout.change_lock}"),
@@ -260,3 +262,9 @@ def _reconciliation(layout: Layout) -> Iterator[Unit]:
             "Install": [Directive("WantedBy", "timers.target")],
         },
     )
+
+
+def _rights_to_admit(layout: Layout) -> Iterator[Directive]:
+    if sharing.is_shared(layout):
+        yield Directive("CapabilityBoundingSet", "CAP_FOWNER", "who may enter a grader's directory")
+        yield Directive("ReadWritePaths", f"-{place.exchange(layout)}")

@@ -1,7 +1,8 @@
 """Rosters and gradebooks brought together, by root, each minute.
 
 Students who are added in a formgrader take part from then on, and those of the roster are in the
-gradebook. Gradebooks belong to graders, so a program of theirs reads and writes them.
+gradebook. Gradebooks belong to graders, so a program of theirs reads and writes them. If other
+machines share the exchange, people of a course who have got an account since are admitted to it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from littlest_hub import installation
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
-from littlest_hub.stacks.courses import administration, place, records
+from littlest_hub.stacks.courses import administration, place, records, sharing
 from littlest_hub.stacks.courses.course import Course, Student, checked_login, plain_text
 from littlest_hub.stacks.courses.grading.command import ask_grader
 from littlest_hub.system import json_file
@@ -43,7 +44,20 @@ def main() -> int:
                 print(f"{course.name}: {error}", file=sys.stderr)
                 failed = True
     write(_seen_file(layout), json.dumps(seen), 0o600, is_durable=False)
-    return 1 if failed else 0
+    return 1 if not _admit(layout) or failed else 0
+
+
+def _admit(layout: Layout) -> bool:
+    """Let people enter the exchange of their courses, if it is shared; return whether they may."""
+    if not sharing.is_shared(layout):
+        return True
+    try:
+        with records.changing(layout):
+            sharing.admit_all(layout)
+    except LittlestHubError as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 def _seen_file(layout: Layout) -> Path:
