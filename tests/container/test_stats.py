@@ -121,6 +121,23 @@ def test_the_peak_of_two_servers_is_two_and_each_person_sees_what_they_may(
 
 
 @pytest.mark.long
+def test_a_server_keeps_the_name_of_its_environment_when_the_hub_is_reloaded(
+    hub: Hub, boss: Person
+) -> None:
+    def names() -> str:
+        text = boss.browser.get("/hub/metrics").text
+        assert 'littlest_hub_environment_servers{environment="mechanics"} 1.0' in text
+        return text
+
+    with hub.logged_in("student001", PASSWORD) as person:
+        person.start_server()
+        eventually(names, 60, "the name before the reload")
+        hub.reload()
+        # The metrics of another process begin anew.
+        eventually(names, 60, "the name after the reload")
+
+
+@pytest.mark.long
 def test_the_peak_of_many_real_servers_is_their_number(hub: Hub, boss: Person) -> None:
     with ExitStack() as people:
         for number in range(1, STUDENTS + 1):

@@ -23,6 +23,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/stats/test_sampling.py",
         "tests/unit/stacks/stats/test_reports.py",
         "tests/unit/stacks/stats/test_capacity.py",
+        "tests/unit/stacks/stats/test_environment_metric.py",
         "tests/container/test_stats.py",
         "tests/browser/test_stats.py",
     ),
