@@ -280,11 +280,12 @@ class Figures:
         return None if found is None else int(found)
 
 
+# Who had no server has used nothing; what a server used may be unknown.
 _USE = """
     total(server_s) AS server_s, max(memory) AS memory,
     sum(memory_mb_s) * 1e6 / nullif(total(server_s), 0) AS mean_memory,
-    sum(memory_mb_s) / 1000 / 3600 AS memory_gb_h,
-    sum(cpu_ms) AS cpu_ms, total(is_active) AS active"""
+    coalesce(sum(memory_mb_s), iif(total(server_s), NULL, 0)) / 1000.0 / 3600 AS memory_gb_h,
+    coalesce(sum(cpu_ms), iif(total(server_s), NULL, 0)) AS cpu_ms, total(is_active) AS active"""
 
 
 def _known(value: int | None, row: sqlite3.Row) -> int | None:

@@ -130,6 +130,9 @@ def test_unknown_memory_stays_unknown_and_does_not_hide_what_is_known(
     assert (both.memory_bytes, both.cpu_ms) == (GB, 6000)
     eve = next(e for e in figures.people("day", None, day_of(NOON), NOON) if e.name == "eve")
     assert (eve.memory_bytes, eve.cpu_s, eve.server_s) == (None, None, 120)
+    assert eve.memory_gb_h is None
+    nobody = figures.of_all("day", "no such group", day_of(NOON), NOON)
+    assert (nobody.memory_gb_h, nobody.cpu_s, nobody.server_s) == (0, 0, 0)
 
 
 def test_who_did_something_is_active_and_who_left_a_server_running_is_not(
