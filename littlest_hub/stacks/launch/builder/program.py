@@ -102,7 +102,9 @@ class Builder:
         else:
             report("the environment is there already: nothing was built")
         result = Result(key, lock.text, self._python.digest)
-        files.write(self._place.result(asked.id), json.dumps(asdict(result)) + "\n")
+        noted = self._place.result(asked.id)
+        files.write(noted, json.dumps(asdict(result)) + "\n")
+        os.utime(noted)  # also if it is the same as before: whoever waits sees that a build is done
         return result
 
     def finish(self, result: Result) -> None:

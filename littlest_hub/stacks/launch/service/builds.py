@@ -7,6 +7,7 @@ judges it again. Whoever asks for an order that is being built waits for the sam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
@@ -27,6 +28,8 @@ again orders again; an environment that was lost is built again from its lock.""
 MOST_WAITING = 48
 """Connections to the starter at the same time; it accepts more (`builder.units`)."""
 _POLL_S = 0.2
+_MOST_ASKED = 4
+"""How often the starter is asked until a build begins; each time, another one has to end first."""
 _LOG_BYTES = 4 << 20
 """More than the largest log of the builder."""
 
@@ -92,7 +95,30 @@ class Builds:
         if known and not self._result(order).get("lock"):
             order = replace(order, lock=known)
             self._write(order)
+        before_ns = self._done_ns(order)
         log = _Log(self._logs / f"{order.id}.jsonl", tell)
+        try:
+            for _ in range(_MOST_ASKED):
+                await self._ended(order, log, tell)
+                is_new = self._done_ns(order) != before_ns
+                # A build that adds bytecode has ended its log already. While it runs, systemd
+                # starts no other: none has begun since this was asked for.
+                if is_new or log.has_begun:
+                    break
+            # The log may be that of a further build: somebody else has ordered since.
+            key = (self._key(order) if is_new else "") or log.key()
+        finally:
+            log.close()
+        if locked := self._result(order).get("lock"):
+            write(lock, str(locked))
+        return key
+
+    async def _ended(self, order: Order, log: _Log, tell: Tell) -> None:
+        """Ask the starter for a build, and follow its log until no build runs any more.
+
+        Raises:
+            LittlestHubError: the starter refuses, or does not answer.
+        """
         request = {"order": order.id}
         build = asyncio.create_task(dialogue.ask(self._starter, request, "ended", tell))
         try:
@@ -101,13 +127,21 @@ class Builds:
                 await asyncio.wait([build], timeout=_POLL_S)
             build.result()
             await log.follow()
-            key = log.key()
         finally:
             build.cancel()
-            log.close()
-        if locked := self._result(order).get("lock"):
-            write(lock, str(locked))
-        return key
+
+    def _key(self, order: Order) -> str:
+        """Return the key of an order's environment, as the builder has noted it; "": unknown."""
+        with contextlib.suppress(ValueError):
+            return checked_id(self._result(order).get("key"))
+        return ""
+
+    def _done_ns(self, order: Order) -> int:
+        """Return the time at which the last build of an order has succeeded; 0: none has."""
+        try:
+            return (self._results / f"{order.id}.json").stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def _result(self, order: Order) -> Mapping[str, Any]:
         return _record(_read(self._results / f"{order.id}.json").encode())
@@ -141,6 +175,11 @@ class _Log:
         self._rest = b""
         self._end: Mapping[str, Any] = {}
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a log was seen that is not that of an earlier build."""
+        return self._current is not None
+
     def close(self) -> None:
         for each in (self._earlier, self._current):
             if each:
@@ -156,11 +195,16 @@ class _Log:
         if not found or _is_same(found, self._current) or _is_same(found, self._earlier):
             if found:
                 found.close()
-        else:
-            if self._current:
-                self._current.close()
-            self._current, self._rest = found, b""
-            await self._read_on()
+            return
+        # Its end may have been written while its lines were told.
+        await self._read_on()
+        if self._end:
+            found.close()
+            return
+        if self._current:
+            self._current.close()
+        self._current, self._rest = found, b""
+        await self._read_on()
 
     async def _read_on(self) -> None:
         if self._current:

@@ -125,8 +125,16 @@ class Builder(Program):
         if self.lines:
             with log.open("xb") as file:
                 async for line in _in_order(self.lines):
+                    if b'"outcome": "done"' in line:
+                        self._note(order, json.loads(line)["key"])
                     file.write(line)
                     file.flush()
+
+    def _note(self, order: str, key: str) -> None:
+        """Write what an order has become."""
+        results = self.directory / "results"
+        results.mkdir(exist_ok=True)
+        (results / f"{order}.json").write_text(json.dumps({"key": key}))
 
 
 async def _in_order(lines: list[Any]) -> AsyncIterator[bytes]:
