@@ -144,7 +144,9 @@ class Person:
         if page.status_code != 200:
             raise RefusedError(f"{page.status_code} {page.url}: {visible_text(page)[:300]}")
 
-    def progress(self, heard: list[dict[str, Any]], *, timeout_s: float = 90) -> None:
+    def progress(
+        self, heard: list[dict[str, Any]], *, timeout_s: float = 90, server: str = ""
+    ) -> None:
         """Append the progress events of that page to `heard`, until the server is ready or failed.
 
         Like a browser, connect again when the stream ends early (EventSource,
@@ -157,15 +159,16 @@ class Person:
 
         def is_over() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                for event in self.events():
+                for event in self.events(server):
                     heard.append(event)
             return bool(heard) and ("ready" in heard[-1] or "failed" in heard[-1])
 
         eventually(is_over, timeout_s, f"the end of the progress of {self.name}'s server")
 
-    def events(self) -> Generator[dict[str, Any], None, None]:
+    def events(self, server: str = "") -> Generator[dict[str, Any], None, None]:
         """Yield progress events of that page, until the hub ends the stream."""
-        path = f"/hub/api/users/{self.name}/server/progress"
+        of = f"servers/{server}" if server else "server"
+        path = f"/hub/api/users/{self.name}/{of}/progress"
         xsrf = {"_xsrf": self._xsrf_token("/hub/")}
         with self.browser.stream("GET", path, params=xsrf) as answer:
             if answer.status_code != 200:
