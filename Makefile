@@ -8,7 +8,7 @@ SHELL_SCRIPTS := construct/*.sh littlest_hub/singleuser/terminal/*.sh littlest_h
 # The packages that a Debian-like machine needs to build and test; `make deps` installs them.
 BUILD_PACKAGES := autoconf automake binutils ca-certificates gcc libc6-dev libltdl-dev libtool make patch perl python3-venv tcl xz-utils
 MACHINE_PACKAGES := iproute2 mmdebstrap mount systemd-container
-VM_PACKAGES := e2fsprogs openssh-client qemu-system-x86
+VM_PACKAGES := e2fsprogs openssh-client
 TEST_PACKAGES := $(MACHINE_PACKAGES) $(VM_PACKAGES) busybox chromium chromium-driver dbus gettext-base git libpam0g restic shellcheck systemd zsh
 # INSTALLER=PATH tests that .sh, however it was built, instead of building one. WORKERS=0 runs one
 # test after the other in one process.
@@ -105,7 +105,7 @@ test-build: deps venv ## the installer file and its contract
 test-container: deps venv ## everything on booted systemd machines (root)
 	$(PYTEST) -m container
 
-test-vm: deps venv ## reboots, power cuts and limits on an emulated machine; `test` has two of them (root)
+test-vm: deps venv ## reboots, power cuts and limits on a virtual machine; `test` has two of them (root)
 	$(PYTEST) -m vm
 
 test-browser: deps venv ## what users see, in a real Chromium (root)
@@ -139,7 +139,7 @@ test-class: deps venv ## the class stack, whole: logins, accounts, the environme
 test-cluster: deps venv ## a Slurm cluster of three machines, and what may happen to its jobs; `test` has one test of it (root)
 	$(PYTEST) tests/unit/stacks/slurm tests/cluster
 
-test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on an emulated machine (root; 15 minutes)
+test-nfs: deps venv ## servers as Slurm jobs with homes on real NFS, on a virtual machine (root; 10 minutes)
 	$(PYTEST) tests/vm/test_nfs.py
 
 test-term: deps venv ## a term of DAYS=120 days: what grows with 40 logins a day, and what the calendar brings (root; 3 hours)

@@ -25,6 +25,9 @@ BOOTSTRAP = [
     # Each machine gets its own name and resolver.
     '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"',
 ]
+UML = "user-mode-linux"
+# modprobe(8) looks for the modules of the running kernel there.
+MODULES = '--customize-hook=cd "$1/usr/lib"; mkdir -p modules; cd modules; ln -s ../uml/modules/* .'
 
 
 class ImageError(RuntimeError):
@@ -48,7 +51,8 @@ class Image:
         """
         sources = apt_sources(self.suite)
         packages = sorted({*SERVER_PACKAGES, *self.packages})
-        options = [*BOOTSTRAP, f"--include={','.join(packages)}", self.suite]
+        hooks = [MODULES] if UML in packages else []
+        options = [*BOOTSTRAP, *hooks, f"--include={','.join(packages)}", self.suite]
         key = key_of([*options, *sources])
         cache = Cache()
         cache.prune(["images"], UNUSED_S)

@@ -1,8 +1,9 @@
 """Throw-away virtual machines, with a kernel and a power switch of their own.
 
-They use the same Debian images as tests/machine.py, plus a kernel, on a new disk each time, and
-are booted by qemu without an accelerator. The disk contains nothing specific to the tests: name,
-network and ssh(1) key are on the kernel's command line.
+They use the same Debian images as tests/machine.py, plus Debian's user-mode Linux: a kernel that
+is a program of this machine, needs no rights and no processor with virtualization, and executes
+other programs' code as it is. It has one processor. Each machine has a new disk, with nothing
+specific to the tests: name, network and ssh(1) key are on the kernel's command line.
 """
 
 import contextlib
@@ -18,24 +19,23 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.eventually import NotInTimeError, eventually
-from tests.image import Image
+from tests.image import UML, Image
 from tests.machine import Machine
-from tests.network import CONFIGURE, network
+from tests.network import network
 from tests.server import PATH, MachineError, Server, as_login
 
-PACKAGES = ("linux-image-cloud-amd64", "openssh-server")
-TOOLS = ("ip", "mke2fs", "nsenter", "qemu-system-x86_64", "ssh", "ssh-keygen", "unshare")
+PACKAGES = (UML, "kmod", "openssh-server")
+TOOLS = ("ip", "mke2fs", "nsenter", "setpriv", "ssh", "ssh-keygen", "unshare")
 DISK_SIZE = "6G"  # sparse
 MEMORY = "2G"
-EMULATED_S = 300
-"""Time limit of a command: emulation is ten times slower, and the machine may be busy."""
-# Ports of the guest that are forwarded, with the same numbers.
-SSH_PORT = 22
-HUB_PORT = 80
-HTTPS_PORT = 443
-
-# qemu's network for the guest: an address of its own, and no way out.
-GUEST_ADDRESS, GUEST_GATEWAY = "10.0.2.15", "10.0.2.2"
+VIRTUAL_S = 300
+"""Time limit of a command: system calls are slow there, and this machine may be busy."""
+# The launcher runs this in its namespace; the machine has the address, so the namespace must not.
+CONNECT = """
+read -r address
+ip link set lo up
+ip link set host0 up
+"""
 
 
 class Vm(Server):
@@ -45,11 +45,11 @@ class Vm(Server):
         suite: Debian release.
         prepare: changes its disk before it boots, at the host's speed; no systemd runs.
         packages: Debian packages beyond those of a plain server.
-        memory: as qemu's option -m has it.
+        memory: as the kernel's option mem= has it.
         is_prepared_booted: systemd runs while `prepare` does.
     """
 
-    patience_s = EMULATED_S
+    patience_s = VIRTUAL_S
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Vm(Server):
         """
         with contextlib.ExitStack() as cleanup:
             self._make(cleanup)
-            # A method, because self._qemu changes with each boot.
+            # A method, because self._kernel changes with each boot.
             cleanup.callback(self.cut_power)
             self.power_on()
             self._cleanup = cleanup.pop_all()
@@ -100,15 +100,15 @@ class Vm(Server):
             MachineError: it did not boot; the message has the console's last lines.
         """
         with self._console.open("w") as console:
-            self._qemu = subprocess.Popen(
-                self._qemu_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            self._kernel = subprocess.Popen(
+                self._kernel_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
         self._await_boot()
 
     def cut_power(self) -> None:
         """End it at once; data not yet on the disk is lost."""
-        self._qemu.kill()
-        self._qemu.wait()
+        self._kernel.kill()
+        self._kernel.wait()
         self._hang_up()
 
     def reboot(self) -> None:
@@ -152,7 +152,7 @@ class Vm(Server):
         # pdeathsig: it ends with this process, even if that is killed.
         unshare = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net"]
         self._launcher = subprocess.Popen(
-            [*unshare, "sh", "-c", f"set -eu\n{CONFIGURE}\nexec sleep infinity"],
+            [*unshare, "sh", "-c", f"set -eu\n{CONNECT}\nexec sleep infinity"],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
@@ -186,44 +186,34 @@ class Vm(Server):
             self._prepare(machine)
             _copy_to_disk(machine.files, self._disk)
 
-    def _qemu_command(self) -> list[str]:
-        boot = self.image.root() / "boot"
-        (kernel,), (initrd,) = boot.glob("vmlinuz-*"), boot.glob("initrd.img-*")
-        append = [
-            "root=/dev/vda rw fsck.mode=skip console=ttyS0 net.ifnames=0",
+    def _kernel_command(self) -> list[str]:
+        """Return the command that boots; the processes of the machine end with it."""
+        gateway, _, _ = self.address.rpartition(".")
+        return [
+            *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),
+            *("setpriv", "--pdeathsig", "KILL"),
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"),
+            *(str(self.image.root() / "usr/bin/linux.uml"), f"mem={self._memory}"),
+            *(f"ubd0={self._disk}", f"uml_dir={self._disk.parent}"),
+            "vec0:transport=raw,ifname=host0,gro=1",
+            *("con=null", "con0=null,fd:1", "root=/dev/ubda", "rw", "fsck.mode=skip"),
+            f"ip={self.address}::{gateway}.1:255.255.255.252::vec0:none",
             f"systemd.hostname=hub-{secrets.token_hex(4)}",
             "systemd.wants=systemd-networkd.service",
             "systemd.wants=systemd-network-generator.service",
-            f"ip={GUEST_ADDRESS}::{GUEST_GATEWAY}:255.255.255.0::eth0:none",
             f'"systemd.set_credential=ssh.authorized_keys.root:{self._public_key}"',
-        ]
-        forwarded = "".join(
-            f",hostfwd=tcp:{self.address}:{port}-:{port}"
-            for port in (SSH_PORT, HUB_PORT, HTTPS_PORT)
-        )
-        return [
-            *("nsenter", f"--net=/proc/{self._launcher.pid}/ns/net"),
-            *("setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"),
-            *("-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi"),
-            *("-smp", "2", "-m", self._memory, "-display", "none", "-monitor", "none"),
-            *("-serial", "stdio", "-kernel", str(kernel), "-initrd", str(initrd)),
-            *("-append", " ".join(append)),
-            # unsafe: a power cut of the guest is none of the host, so nothing has to be flushed.
-            *("-drive", f"file={self._disk},format=raw,if=virtio,cache=unsafe"),
-            *("-netdev", f"user,id=net,restrict=on{forwarded}"),
-            *("-device", "virtio-net-pci,netdev=net", "-device", "virtio-rng-pci"),
         ]
 
     def _await_boot(self, before: str = "") -> None:
         def is_up() -> bool:
-            if self._qemu.poll() is not None:
-                raise MachineError(f"qemu ended with {self._qemu.returncode}")
+            if self._kernel.poll() is not None:
+                raise MachineError(f"its kernel ended with {self._kernel.returncode}")
             boot_id = self._boot_id()
             assert boot_id not in {"", before}, "no answer"
             return self.is_up()
 
         try:
-            eventually(is_up, EMULATED_S, "systemd to have started everything", interval_s=0.5)
+            eventually(is_up, VIRTUAL_S, "systemd to have started everything", interval_s=0.5)
         except (MachineError, NotInTimeError) as error:
             message = f"{self.title} did not boot: {error}\n{self._console_tail()}"
             raise MachineError(message) from error

@@ -1,4 +1,4 @@
-"""One virtual machine with one hub, installed before it boots: emulation would take minutes."""
+"""One virtual machine with one hub, installed before it boots, at this machine's speed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +7,12 @@ import pytest
 
 from tests.hub import Hub
 from tests.machine import Machine
-from tests.virtual import EMULATED_S, Vm
+from tests.virtual import VIRTUAL_S, Vm
 
-# Under emulation everything takes ten times as long; the defaults are for real machines.
+# Everything takes longer there; the defaults are for real machines.
 FRAGMENT = f"""\
 c.Authenticator.allow_all = True
-c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}
+c.Spawner.start_timeout = c.Spawner.http_timeout = {VIRTUAL_S}
 c.SystemdSpawner.mem_limit = "600M"
 c.SystemdSpawner.unit_extra_properties = {{"TasksMax": "200"}}
 """

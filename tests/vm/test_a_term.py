@@ -1,4 +1,4 @@
-"""A term of a class by the calendar, on an emulated machine whose clock is moved: `make test-term`.
+"""A term of a class by the calendar, on a virtual machine whose clock is moved: `make test-term`.
 
 At night, the backup runs because its time has come, and a student logs in. In the morning, the
 daily look follows. Certificates are of an authority that issues them for three days: traefik, which
@@ -48,7 +48,7 @@ from tests.term import (
     set_up,
     table,
 )
-from tests.virtual import EMULATED_S, GUEST_ADDRESS, Vm
+from tests.virtual import VIRTUAL_S, Vm
 from tests.vm.conftest import FRAGMENT
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(6 * 3600)]
@@ -79,12 +79,12 @@ SAMPLE_EVERY = 7 if DAYS >= 28 else 1
 
 @pytest.fixture(scope="module")
 def vm(installer: Path) -> Iterator[Vm]:
-    """A machine with a hub and the stacks, enabled before it boots: emulation takes minutes."""
+    """A machine with a hub and the stacks, enabled before it boots, at this machine's speed."""
 
     def prepare(machine: Machine) -> None:
         hub = Hub.install(machine, installer)
         fragments = {"20-everybody.py": FRAGMENT, "70-often.py": OFTEN}
-        # An emulated hub is slow to answer.
+        # A hub is slow to answer there.
         set_up(hub, fragments, CULLING, f"{IGNORED},login page")
         machine.put(WITHOUT_DELAYS_FILE, WITHOUT_DELAYS)
         machine.systemctl("stop", hub.layout.hub_service, hub.layout.proxy_service)
@@ -101,7 +101,7 @@ def hub(vm: Vm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     vm.run(["rm", "--recursive", REPOSITORY])
     command(hub, "backups", "init")
     directory = tmp_path_factory.mktemp("authority")
-    start_authority(vm, directory, GUEST_ADDRESS, days=1000, lifetime_s=LIFETIME_S)
+    start_authority(vm, directory, vm.address, days=1000, lifetime_s=LIFETIME_S)
     with resolving(NAME, vm.address):
         yield Hub(vm, hub.layout, f"https://{NAME}")
 
@@ -135,7 +135,7 @@ class Calendar:
             machine.run(["sh", "-c", NOISE])
             # Every day by the clock that cannot be set.
             machine.systemctl("start", "systemd-tmpfiles-clean.service")
-        eventually(self.has_certificate, EMULATED_S, "the renewed certificate", interval_s=1)
+        eventually(self.has_certificate, VIRTUAL_S, "the renewed certificate", interval_s=1)
         if clock.time(term.day, RESTORE).day == 5:
             with clock.at(term.day, RESTORE, f"{RESTORE_TEST}.service"):
                 pass
@@ -193,7 +193,7 @@ def term(hub: Hub, clock: Clock) -> Term:
     with clock.at(1, NIGHT, f"{RUN}.service"):
         pass
     # Not beside the backup: a reload gives the next hub a minute.
-    obtain(hub, "http-01", NAME, timeout_s=EMULATED_S)
+    obtain(hub, "http-01", NAME, timeout_s=VIRTUAL_S)
     with clock.at(1, MORNING, f"{WATCH}.service"):
         pass
     return Term(hub, trusting(authority(hub)), logins=1, day=1)
@@ -231,7 +231,7 @@ def told(mails: str) -> set[str]:
 
 
 def assert_well(hub: Hub) -> None:
-    """Examine the hub; under emulation, some of it does not end in time."""
+    """Examine the hub; some of it may not end in time there."""
     doctor = [hub.path("hub/bin/littlest-hub"), "doctor", "--json"]
     found = json.loads(hub.machine.run(doctor, check=False).stdout)
     found = [each for each in found["findings"] if each["severity"] != "ok"]
@@ -243,11 +243,11 @@ def assert_well(hub: Hub) -> None:
 
 def assert_reboots(days: Calendar, vm: Vm) -> None:
     """Reboot at the end of the term: the authority is gone then, and the certificate is not."""
-    before = eventually(days.certificate, EMULATED_S, "the certificate")
+    before = eventually(days.certificate, VIRTUAL_S, "the certificate")
     last: datetime = days.clock.now()
-    days.clock.reach_hardware()
+    days.clock.keep()
     vm.reboot()
     assert days.clock.now() >= last
     days.term.log_in(STUDENTS[0])
-    assert eventually(days.certificate, EMULATED_S, "the certificate") == before
+    assert eventually(days.certificate, VIRTUAL_S, "the certificate") == before
     assert not vm.systemctl("list-units", "--failed", "--plain", "--no-legend").stdout

@@ -10,20 +10,20 @@ from littlest_hub.units.server import METADATA
 from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
-from tests.virtual import EMULATED_S, Vm
+from tests.virtual import VIRTUAL_S, Vm
 
 
 @pytest.fixture(scope="module")
 def alice(hub: Hub) -> Iterator[Person]:
-    with hub.person(timeout_s=EMULATED_S) as person:
-        person.start_server(timeout_s=EMULATED_S)
+    with hub.person(timeout_s=VIRTUAL_S) as person:
+        person.start_server(timeout_s=VIRTUAL_S)
         yield person
 
 
 @pytest.fixture(scope="module")
 def bob(hub: Hub) -> Iterator[Person]:
-    with hub.person(timeout_s=EMULATED_S) as person:
-        person.start_server(timeout_s=EMULATED_S)
+    with hub.person(timeout_s=VIRTUAL_S) as person:
+        person.start_server(timeout_s=VIRTUAL_S)
         yield person
 
 
@@ -37,7 +37,7 @@ def test_the_machines_own_credentials_in_a_cloud_are_out_of_reach(
     knock = KNOCK % (METADATA,)
     reached = vm.run([python, "-c", knock], user=alice.name).stdout
     assert reached.split() == sorted(METADATA), "outside of a user server they are reached"
-    said = alice.run_cell(f"{knock}\nprint('no other')", timeout_s=EMULATED_S)
+    said = alice.run_cell(f"{knock}\nprint('no other')", timeout_s=VIRTUAL_S)
     print(said)
     assert said == "no other\n"
 
@@ -49,10 +49,10 @@ def test_many_processes_that_take_all_memory_are_ended_and_the_server_is_not(
     unit = f"{hub.layout.user_unit(alice.name)}.service"
     pid = hub.main_pid(unit)
     with alice.open_kernel() as kernel:
-        said = kernel.run(POOL, timeout_s=EMULATED_S)
+        said = kernel.run(POOL, timeout_s=VIRTUAL_S)
         print(said)
         assert "ended by Linux" in said
-        assert kernel.run("6 * 7", timeout_s=EMULATED_S) == "42"
+        assert kernel.run("6 * 7", timeout_s=VIRTUAL_S) == "42"
     assert hub.main_pid(unit) == pid
 
 
@@ -62,25 +62,25 @@ def test_a_fork_bomb_meets_a_limit_and_other_users_notice_nothing(
     hub: Hub, alice: Person, bob: Person
 ) -> None:
     with bob.open_kernel() as kernel, alice.open_kernel() as bomb:
-        kernel.run("x = 41", timeout_s=EMULATED_S)
-        said = bomb.run(COUNT_PROCESSES, timeout_s=EMULATED_S)
+        kernel.run("x = 41", timeout_s=VIRTUAL_S)
+        said = bomb.run(COUNT_PROCESSES, timeout_s=VIRTUAL_S)
         print(said)
         assert "Resource temporarily unavailable" in said
         # As many threads as allowed, at full speed, until they are stopped.
         bomb.send(BOMB)
         eventually(
             lambda: "fork rejected by pids controller" in hub.machine.journal(),
-            EMULATED_S,
+            VIRTUAL_S,
             "the bomb",
         )
-        assert hub.answers(EMULATED_S)
+        assert hub.answers(VIRTUAL_S)
         # A kernel that waits for the processor reports the same.
-        assert kernel.run("x + 1", timeout_s=EMULATED_S).startswith("42")
-        with hub.person(timeout_s=EMULATED_S):
+        assert kernel.run("x + 1", timeout_s=VIRTUAL_S).startswith("42")
+        with hub.person(timeout_s=VIRTUAL_S):
             pass  # a new user logs in
     alice.stop_server()
-    eventually(lambda: not alice.has_server(), EMULATED_S, "the bomb to be cleared away")
-    alice.start_server(timeout_s=EMULATED_S)
+    eventually(lambda: not alice.has_server(), VIRTUAL_S, "the bomb to be cleared away")
+    alice.start_server(timeout_s=VIRTUAL_S)
 
 
 COUNT_PROCESSES = """

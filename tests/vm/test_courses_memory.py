@@ -9,12 +9,12 @@ import pytest
 from tests.courses import ASSIGNMENT, COURSES, ROSTER, Campus
 from tests.hub import Hub
 from tests.machine import Machine
-from tests.virtual import EMULATED_S, Vm
+from tests.virtual import VIRTUAL_S, Vm
 
 # `make test-courses` and `make test-vm` run it.
 pytestmark = pytest.mark.long
 
-FRAGMENT = f"c.Spawner.start_timeout = c.Spawner.http_timeout = {EMULATED_S}\n"
+FRAGMENT = f"c.Spawner.start_timeout = c.Spawner.http_timeout = {VIRTUAL_S}\n"
 SUBMITTED = f"{COURSES}/ps131/submitted"
 RIGHT = "def square(x): return x * x"
 # Less than LimitDATA= before MemoryMax= is reached: no MemoryError, but an end.
@@ -29,7 +29,7 @@ PATIENT = "c = get_config()\nc.Execute.timeout = c.Execute.startup_timeout = 900
 
 @pytest.fixture(scope="module")
 def campus(installer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campus]:
-    """A course in which bob and carol have handed in ps1, made before it boots: emulation is slow.
+    """A course in which bob and carol have handed in ps1, made before it boots.
 
     The machine has more memory than one submission may take.
     """
@@ -61,7 +61,7 @@ def test_a_submission_that_takes_all_memory_costs_only_itself_and_its_student_re
     hub, machine = campus.hub, campus.machine
     pid = hub.main_pid()
     command = [hub.path("hub/bin/littlest-hub"), "course", "autograde", "ps131", "ps1"]
-    done = machine.run(command, timeout_s=4 * EMULATED_S)
+    done = machine.run(command, timeout_s=4 * VIRTUAL_S)
     assert "2 graded" in done.stdout, done.stdout + done.stderr
     killed = [line for line in machine.journal().splitlines() if "by the OOM killer" in line]
     # Once more, since the machine might have been at fault.
@@ -74,7 +74,7 @@ def test_a_submission_that_takes_all_memory_costs_only_itself_and_its_student_re
     assert (
         "The kernel ended in this cell, twice: its code has ended it, or needed more than" in seen
     )
-    assert hub.answers(EMULATED_S)
+    assert hub.answers(VIRTUAL_S)
     assert hub.main_pid() == pid
     kernels = ["list-units", "--plain", "--no-legend", "littlest-hub.courses-kernels-ps131-*"]
     assert machine.systemctl(*kernels).stdout == ""

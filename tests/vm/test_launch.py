@@ -1,6 +1,6 @@
 """A launched server that takes more memory than its person has chosen (`make test-launch`).
 
-It is launched before the machine boots, at the host's speed. The emulated machine has the hub's
+It is launched before the machine boots, at the host's speed. The virtual machine has the hub's
 database, the records and the environment, starts the server again, and enforces its limit.
 """
 
@@ -16,7 +16,7 @@ from tests.eventually import eventually
 from tests.hub import Hub
 from tests.launch_machine import PACKAGES, START, launch_machine
 from tests.machine import Machine
-from tests.virtual import EMULATED_S, Vm
+from tests.virtual import VIRTUAL_S, Vm
 from tests.vm.conftest import FRAGMENT
 
 pytestmark = [pytest.mark.long, pytest.mark.needs("git")]
@@ -65,27 +65,27 @@ def hub(vm: Vm) -> Hub:
 def test_a_cell_of_twice_the_memory_of_a_launch_ends_its_kernel_alone(hub: Hub) -> None:
     unit = f"{hub.layout.user_unit(OWNER, 'hungry')}.service"
     with (
-        hub.logged_in(OWNER, PASSWORD, timeout_s=EMULATED_S) as alice,
-        hub.person(timeout_s=EMULATED_S) as bob,
+        hub.logged_in(OWNER, PASSWORD, timeout_s=VIRTUAL_S) as alice,
+        hub.person(timeout_s=VIRTUAL_S) as bob,
     ):
-        bob.start_server(timeout_s=EMULATED_S)
-        alice.start_server(timeout_s=EMULATED_S, server="hungry")
+        bob.start_server(timeout_s=VIRTUAL_S)
+        alice.start_server(timeout_s=VIRTUAL_S, server="hungry")
         show = ("show", "--property=MemoryMax", "--value", unit)
         assert hub.machine.systemctl(*show).stdout.strip() == str(CHOSEN_BYTES)
         pids = hub.main_pid(), hub.main_pid(unit)
         with alice.open_kernel(server="hungry") as doomed, bob.open_kernel() as kernel:
-            kernel.run("x = 41", timeout_s=EMULATED_S)
+            kernel.run("x = 41", timeout_s=VIRTUAL_S)
             cell = "import colors; print(colors.RED, end='')"
-            assert doomed.run(cell, timeout_s=EMULATED_S) == "red"
+            assert doomed.run(cell, timeout_s=VIRTUAL_S) == "red"
             doomed.send(f"hoard = b'x' * {2 * CHOSEN_BYTES}")
             eventually(
                 lambda: "killed by the OOM killer" in hub.machine.journal(unit),
-                EMULATED_S,
+                VIRTUAL_S,
                 "Linux to end the kernel",
             )
-            assert hub.answers(EMULATED_S)
-            assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
+            assert hub.answers(VIRTUAL_S)
+            assert kernel.run("x + 1", timeout_s=VIRTUAL_S) == "42"
             assert (hub.main_pid(), hub.main_pid(unit)) == pids
         with alice.connect(doomed.id, server="hungry") as anew:
-            assert anew.run("6 * 7", timeout_s=EMULATED_S) == "42"
+            assert anew.run("6 * 7", timeout_s=VIRTUAL_S) == "42"
         alice.stop_server(server="hungry")

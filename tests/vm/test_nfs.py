@@ -1,4 +1,4 @@
-"""Servers as Slurm jobs of people whose homes are on NFS, on an emulated machine (`make test-nfs`).
+"""Servers as Slurm jobs of people whose homes are on NFS, on a virtual machine (`make test-nfs`).
 
 One machine is the file server, the head and the node: it mounts its own export, so requests take
 the way through client, network and server of the kernel. Root is nobody there, as on most file
@@ -19,12 +19,12 @@ from tests.hub import Hub
 from tests.machine import Machine
 from tests.slurm import CONFIGURATION, HEAD
 from tests.slurm import PACKAGES as SLURM
-from tests.virtual import EMULATED_S, GUEST_ADDRESS, Vm
+from tests.virtual import VIRTUAL_S, Vm
 
 pytestmark = pytest.mark.long
 
 SERVED = "/srv/homes"
-PATIENT = f"c.Spawner.http_timeout = {EMULATED_S}\n"
+PATIENT = f"c.Spawner.http_timeout = {VIRTUAL_S}\n"
 # Clients may claim what they had for that long after the file server is back (nfs.conf(5)).
 NFS = "[nfsd]\ngrace-time=10\nlease-time=10\n"
 SAVE = """
@@ -47,19 +47,19 @@ def vm(installer: Path) -> Iterator[Vm]:
         machine.put("/opt/littlest-hub/jupyterhub_config.d/60-patient.py", PATIENT)
         machine.install(installer)
         # Before it boots, because a mount may hang after a restart of the file server.
-        machine.put("/etc/hosts", f"127.0.0.1 localhost\n{GUEST_ADDRESS} {HEAD}\n")
+        machine.put("/etc/hosts", f"127.0.0.1 localhost {HEAD}\n")
         machine.put("/etc/nfs.conf", NFS)
-        machine.put("/etc/exports", f"{SERVED} {GUEST_ADDRESS}(rw,root_squash,no_subtree_check)\n")
+        machine.put("/etc/exports", f"{SERVED} 127.0.0.1(rw,root_squash,no_subtree_check)\n")
         machine.run(["mkdir", "-p", SERVED])
 
     with Vm("bookworm", prepare, (*SLURM, "nfs-kernel-server")) as vm:
         vm.run(["hostname", HEAD])
         vm.run(["mount", "-t", "nfs4", f"{HEAD}:{SERVED}", "/home"])
-        configuration = CONFIGURATION.format(head=HEAD, nodes=HEAD, processors=2)
+        configuration = CONFIGURATION.format(head=HEAD, nodes=HEAD, processors=1)
         vm.put("/etc/slurm/slurm.conf", configuration)
         vm.systemctl("restart", "munge", "slurmctld", "slurmd")
         listed = ["sinfo", "--noheader", "--format=%t"]
-        eventually(lambda: vm.run(listed).stdout.strip() == "idle", EMULATED_S, "the node")
+        eventually(lambda: vm.run(listed).stdout.strip() == "idle", VIRTUAL_S, "the node")
         yield vm
 
 
@@ -79,9 +79,9 @@ def person(hub: Hub, vm: Vm) -> Iterator[Person]:
     vm.run(["useradd", "--no-create-home", "--shell", "/bin/bash", name])
     vm.run(["chpasswd"], input=f"{name}:{password}\n")
     vm.run(["install", "-d", "-m", "0700", "-o", name, "-g", name, f"{SERVED}/{name}"])
-    with Person(hub.url, name, password, timeout_s=EMULATED_S) as person:
+    with Person(hub.url, name, password, timeout_s=VIRTUAL_S) as person:
         person.log_in()
-        person.start_server(timeout_s=EMULATED_S)
+        person.start_server(timeout_s=VIRTUAL_S)
         yield person
         person.stop_server()
 
@@ -103,7 +103,7 @@ def test_a_file_server_that_is_away_stops_neither_the_hub_nor_its_jobs(
     vm: Vm, hub: Hub, person: Person
 ) -> None:
     with person.open_kernel() as kernel:
-        kernel.run("x = 41", timeout_s=EMULATED_S)
+        kernel.run("x = 41", timeout_s=VIRTUAL_S)
         vm.systemctl("stop", "nfs-server")
         try:
             own = [f"--reuid={person.name}", f"--regid={person.name}", "--clear-groups"]
@@ -111,14 +111,14 @@ def test_a_file_server_that_is_away_stops_neither_the_hub_nor_its_jobs(
             hanging = vm.run(["timeout", "5", *touch], check=False)
             assert hanging.returncode == 124, "it waits for the file server"
             begun = time.monotonic()
-            assert hub.answers(EMULATED_S)
+            assert hub.answers(VIRTUAL_S)
             assert person.sees("/hub/home")
             doctor = [hub.path("hub/bin/littlest-hub"), "doctor"]
             said = vm.run(["timeout", "200", *doctor], check=False)
             assert said.returncode in (0, 1), said.stderr
-            assert time.monotonic() - begun < EMULATED_S
+            assert time.monotonic() - begun < VIRTUAL_S
         finally:
             vm.systemctl("start", "nfs-server")
-        assert kernel.run("x + 1", timeout_s=EMULATED_S) == "42"
-        kernel.run("open('after.txt', 'w').write('there')", timeout_s=EMULATED_S)
+        assert kernel.run("x + 1", timeout_s=VIRTUAL_S) == "42"
+        kernel.run("open('after.txt', 'w').write('there')", timeout_s=VIRTUAL_S)
     assert vm.read(f"{SERVED}/{person.name}/after.txt") == "there"

@@ -12,7 +12,7 @@ from tests.client import Person
 from tests.eventually import eventually
 from tests.hub import Hub
 from tests.machine import Machine
-from tests.virtual import EMULATED_S, Vm
+from tests.virtual import VIRTUAL_S, Vm
 from tests.vm.conftest import FRAGMENT
 
 INTEGRITY = """
@@ -25,25 +25,23 @@ print(*sqlite3.connect(sys.argv[1]).execute("PRAGMA integrity_check").fetchone()
 def test_after_a_reboot_all_is_there_again_but_servers_which_are_shown_as_ended(
     hub: Hub, vm: Vm
 ) -> None:
-    with hub.person(timeout_s=EMULATED_S) as alice:
-        alice.start_server(timeout_s=EMULATED_S)
-        assert alice.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+    with hub.person(timeout_s=VIRTUAL_S) as alice:
+        alice.start_server(timeout_s=VIRTUAL_S)
+        assert alice.run_cell("6 * 7", timeout_s=VIRTUAL_S) == "42"
         vm.reboot()
-        eventually(hub.answers, EMULATED_S, "the login page")
-        with Person(hub.url, alice.name, alice.password, timeout_s=EMULATED_S) as again:
+        eventually(hub.answers, VIRTUAL_S, "the login page")
+        with Person(hub.url, alice.name, alice.password, timeout_s=VIRTUAL_S) as again:
             again.log_in()
-            eventually(
-                lambda: not again.has_server(), EMULATED_S, "the server to be shown as ended"
-            )
-            again.start_server(timeout_s=EMULATED_S)
-            assert again.run_cell("6 * 7", timeout_s=EMULATED_S) == "42"
+            eventually(lambda: not again.has_server(), VIRTUAL_S, "the server to be shown as ended")
+            again.start_server(timeout_s=VIRTUAL_S)
+            assert again.run_cell("6 * 7", timeout_s=VIRTUAL_S) == "42"
 
 
 @pytest.mark.long
 def test_power_that_fails_during_a_reload_leaves_a_hub_that_serves(hub: Hub, vm: Vm) -> None:
     reload = start(vm, "systemctl", "reload", hub.layout.hub_service)
     show = ["show", "--property=ActiveState", "--value", hub.layout.hub_service]
-    eventually(lambda: vm.systemctl(*show).stdout == "reloading\n", EMULATED_S, "the reload")
+    eventually(lambda: vm.systemctl(*show).stdout == "reloading\n", VIRTUAL_S, "the reload")
     lose_power(vm, reload)
     serves_and_is_whole(hub)
 
@@ -55,7 +53,7 @@ def test_power_that_fails_during_an_upgrade_leaves_the_old_or_the_new(hub: Hub, 
     vm.run(["cp", "--archive", "--link", old, new])
     vm.run(["sync"])
     upgrade = start(vm, f"{new}/bin/python3", "-I", "-m", "littlest_hub", "install")
-    eventually(lambda: active(hub) == new, EMULATED_S, "the link to be switched")
+    eventually(lambda: active(hub) == new, VIRTUAL_S, "the link to be switched")
     lose_power(vm, upgrade)
     assert active(hub) in {old, new}
     serves_and_is_whole(hub)
@@ -63,7 +61,7 @@ def test_power_that_fails_during_an_upgrade_leaves_the_old_or_the_new(hub: Hub, 
 
 @pytest.fixture
 def class_vm(installer: Path) -> Iterator[Vm]:
-    """A machine with the class stack, enabled before it boots: emulation takes minutes."""
+    """A machine with the class stack, enabled before it boots, at this machine's speed."""
 
     def prepare(machine: Machine) -> None:
         hub = Hub.install(machine, installer)
@@ -86,15 +84,15 @@ def test_power_that_fails_while_packages_are_installed_for_a_class_leaves_the_ol
     path = vm.copy(wheel, f"/srv/{wheel.name}")
     vm.run(["sync"])
     install = start(vm, command, "environment", "install", path)
-    eventually(lambda: vm.run(["ls", change], check=False).stdout, EMULATED_S, "the change")
+    eventually(lambda: vm.run(["ls", change], check=False).stdout, VIRTUAL_S, "the change")
     lose_power(vm, install)
     serves_and_is_whole(hub)
-    checked = vm.run([command, "environment", "check"], timeout_s=2 * EMULATED_S).stdout
+    checked = vm.run([command, "environment", "check"], timeout_s=2 * VIRTUAL_S).stdout
     assert "a kernel starts" in checked
-    vm.run([command, "environment", "install", path], timeout_s=2 * EMULATED_S)
-    with hub.person(timeout_s=EMULATED_S) as alice:
-        alice.start_server(timeout_s=EMULATED_S)
-        assert alice.run_cell("import greeter; greeter.VERSION", timeout_s=EMULATED_S) == "1"
+    vm.run([command, "environment", "install", path], timeout_s=2 * VIRTUAL_S)
+    with hub.person(timeout_s=VIRTUAL_S) as alice:
+        alice.start_server(timeout_s=VIRTUAL_S)
+        assert alice.run_cell("import greeter; greeter.VERSION", timeout_s=VIRTUAL_S) == "1"
 
 
 def start(vm: Vm, *command: str) -> "subprocess.Popen[bytes]":
@@ -109,7 +107,7 @@ def start(vm: Vm, *command: str) -> "subprocess.Popen[bytes]":
 def lose_power(vm: Vm, meanwhile: "subprocess.Popen[bytes]") -> None:
     assert meanwhile.poll() is None, "it was over already"
     vm.cut_power()
-    meanwhile.wait(EMULATED_S)
+    meanwhile.wait(VIRTUAL_S)
     vm.power_on()
 
 
@@ -118,8 +116,8 @@ def active(hub: Hub) -> str:
 
 
 def serves_and_is_whole(hub: Hub) -> None:
-    eventually(hub.answers, EMULATED_S, "the login page")
-    with hub.person(timeout_s=EMULATED_S):
+    eventually(hub.answers, VIRTUAL_S, "the login page")
+    with hub.person(timeout_s=VIRTUAL_S):
         pass  # a new user logs in
     python, database = hub.path("hub/bin/python3"), str(hub.layout.database)
     assert hub.machine.run([python, "-c", INTEGRITY, database]).stdout == "ok\n"
