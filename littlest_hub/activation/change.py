@@ -16,7 +16,7 @@ from littlest_hub.hub.services import SERVICES_FAIL
 from littlest_hub.installation import overlays_of
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle import unit_traces
-from littlest_hub.lifecycle.services import Services, http_status
+from littlest_hub.lifecycle.services import Services, apply_configuration, http_status
 from littlest_hub.lifecycle.unfinished import Unfinished, undone_whole
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.manifest import enabled
@@ -188,14 +188,9 @@ def _apply(layout: Layout, plan: Plan, progress: Progress) -> None:
     if not is_service(layout) or not is_active(layout.hub_service):
         progress("It takes effect when the hub is started the next time.")
         return
-    verb = "restart" if plan.drop_ins else "reload"
+    verb: Literal["reload", "restart"] = "restart" if plan.drop_ins else "reload"
     progress(f"{verb.capitalize()}ing the hub ...")
-    try:
-        systemctl(verb, layout.hub_service)
-    except LittlestHubError as error:
-        reason = show(layout.hub_service, "StatusText") or error.message
-        see = f"See: {as_typed(f'journalctl -u {layout.hub_service} -n 20')}"
-        raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
+    apply_configuration(layout, verb)
 
 
 def _refuse_failing_service(layout: Layout, how: EnabledStack) -> None:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from littlest_hub.errors import LittlestHubError, as_typed
 from littlest_hub.hub.unit_files import pending_changes
@@ -295,6 +296,20 @@ class Services:
                     path.unlink()
                 elif path.is_dir():
                     shutil.rmtree(path)
+
+
+def apply_configuration(layout: Layout, verb: Literal["reload", "restart"] = "reload") -> None:
+    """Let the running hub use what is on disk now.
+
+    Raises:
+        LittlestHubError: it refuses; with its reason.
+    """
+    try:
+        systemctl(verb, layout.hub_service)
+    except LittlestHubError as error:
+        reason = show(layout.hub_service, "StatusText") or error.message
+        see = f"See: {as_typed(f'journalctl -u {layout.hub_service} -n 20')}"
+        raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
 
 
 def main_pid(service: str) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pwd
+import shlex
 import subprocess
+
+from littlest_hub.errors import LittlestHubError
 
 
 def is_described(user: str, about: str) -> bool:
@@ -14,13 +17,29 @@ def is_described(user: str, about: str) -> bool:
         return False
 
 
+def change(*command: str) -> None:
+    """Run a program that changes accounts, such as useradd(8).
+
+    Raises:
+        LittlestHubError: it failed; with what it printed.
+    """
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        reason = done.stderr.strip() or f"exit code {done.returncode}"
+        raise LittlestHubError(f"{shlex.join(command)} failed: {reason}")
+
+
 def remove(user: str, about: str) -> str:
     """Remove an account if it exists and has this full name.
 
     Returns:
         Why userdel(8) failed; "": the account is gone, or is not ours.
     """
-    if not is_described(user, about):
-        return ""
-    done = subprocess.run(["userdel", user], capture_output=True, text=True)
-    return done.stderr.strip() or f"userdel: exit code {done.returncode}" if done.returncode else ""
+    try:
+        if is_described(user, about):
+            change("userdel", user)
+    except LittlestHubError as error:
+        return error.message
+    return ""

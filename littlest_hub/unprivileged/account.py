@@ -91,7 +91,7 @@ def create(layout: Layout, user: str, undo: contextlib.ExitStack) -> None:
             )
     except KeyError:
         undo.callback(remove, layout, user)
-    _run(
+    service_accounts.change(
         "systemd-sysusers",
         "--inline",
         f'u {user} - "{_gecos(layout)}" {layout.hub_user_state}',
@@ -144,9 +144,3 @@ def grant_directories(layout: Layout, user: str, undo: contextlib.ExitStack) -> 
 
 def _gecos(layout: Layout) -> str:
     return f"Littlest Hub at {layout.base}"
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise LittlestHubError(f"{' '.join(command)} failed: {done.stderr.strip()}")

@@ -11,18 +11,17 @@ import os
 import pwd
 import secrets
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from littlest_hub.errors import LittlestHubError, as_typed
+from littlest_hub.errors import LittlestHubError
 from littlest_hub.installation import active_overlay, release_of_this_interpreter
 from littlest_hub.layout import Layout
 from littlest_hub.lifecycle.locks import alone
 from littlest_hub.lifecycle.locks import changing as changing_installation
-from littlest_hub.lifecycle.services import Services
+from littlest_hub.lifecycle.services import Services, apply_configuration
 from littlest_hub.lifecycle.unit_files import UnitFiles
 from littlest_hub.stacks.courses import place, records, sharing, views
 from littlest_hub.stacks.courses.course import (
@@ -36,13 +35,13 @@ from littlest_hub.stacks.courses.course import (
     checked_name,
 )
 from littlest_hub.stacks.courses.units import of_course, reconciliation
+from littlest_hub.system import service_accounts
 from littlest_hub.system.files import write
 from littlest_hub.system.progress import Progress
 from littlest_hub.system.systemctl import (
     daemon_reload,
     is_active,
     is_booted,
-    show,
     systemctl,
     triggering_first,
 )
@@ -352,7 +351,7 @@ def _make_account(layout: Layout, course: Course) -> None:
     home = str(place.home_of(layout, course.name))
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", home]
     command += ["--shell", "/usr/sbin/nologin", "--comment", _about(layout, course)]
-    _run(*command, course.account)
+    service_accounts.change(*command, course.account)
 
 
 def _about(layout: Layout, course: Course) -> str:
@@ -419,16 +418,14 @@ def _remove(layout: Layout, course: Course) -> None:
     platform = layout.on_disk(place.platform_record(layout, course.name))
     for file in (platform, platform.with_suffix(".lock")):
         file.unlink(missing_ok=True)
-    account = _account(course)
-    is_ours = account is not None and account.pw_gecos == _about(layout, course)
     for directory in (
         place.home_of(layout, course.name),
         place.exchange(layout) / course.name,
         Path("/run") / place.runtime_of(layout, course.name),
     ):
         _remove_tree(directory)
-    if is_ours:
-        _run("userdel", course.account)
+    if reason := service_accounts.remove(course.account, _about(layout, course)):
+        raise LittlestHubError(reason)
     records.remove(layout, course.name)
 
 
@@ -456,21 +453,8 @@ def _reload(layout: Layout, progress: Progress) -> None:
         LittlestHubError: it refuses.
     """
     progress("Reloading the hub ...")
-    if not is_active(layout.hub_service):
-        return
-    try:
-        systemctl("reload", layout.hub_service)
-    except LittlestHubError as error:
-        reason = show(layout.hub_service, "StatusText") or error.message
-        see = f"See: {as_typed(f'journalctl -u {layout.hub_service} -n 20')}"
-        raise LittlestHubError(f"the hub refuses it: {reason}", see) from error
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        reason = done.stderr.strip() or f"exit code {done.returncode}"
-        raise LittlestHubError(f"{command[0]} failed: {reason}")
+    if is_active(layout.hub_service):
+        apply_configuration(layout)
 
 
 def require_nbgrader(layout: Layout) -> None:

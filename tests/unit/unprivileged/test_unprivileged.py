@@ -25,6 +25,7 @@ from littlest_hub.hub.launch import environment_file
 from littlest_hub.hub.unprivileged import TemplateSpawner
 from littlest_hub.layout import DEFAULT_BASE, Layout
 from littlest_hub.system import pam as system_pam
+from littlest_hub.system import service_accounts
 from littlest_hub.units import helpers, hub, names, unprivileged
 from littlest_hub.units.environment import UnitEnvironment
 from littlest_hub.units.ports import Ports
@@ -206,7 +207,7 @@ def test_an_account_without_a_description_is_taken_only_if_the_hub_ran_as_it(
     nobody_says = pwd.struct_passwd((*found[:4], "", *found[5:]))
     monkeypatch.setattr(pwd, "getpwnam", lambda name: nobody_says)
     made: list[tuple[str, ...]] = []
-    monkeypatch.setattr(account, "_run", lambda *command: made.append(command))
+    monkeypatch.setattr(service_accounts, "change", lambda *command: made.append(command))
     account.create(layout, HUB_USER, contextlib.ExitStack())
     assert made
     with pytest.raises(LittlestHubError, match="it is not this hub's"):

@@ -20,7 +20,7 @@ from littlest_hub.stacks.classroom.accounts import table
 from littlest_hub.stacks.classroom.accounts.provision import Provision, is_home_of
 from littlest_hub.stacks.classroom.accounts.table import Account, Table
 from littlest_hub.stacks.classroom.logins import people
-from littlest_hub.system import pidfd, processes
+from littlest_hub.system import pidfd, processes, service_accounts
 from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.systemctl import is_active, list_units, show, systemctl
 from littlest_hub.unprivileged.privileges import run_as_hub_user
@@ -146,7 +146,7 @@ def remove(layout: Layout, login: str, *, is_kept: bool) -> str:
         lambda found: found.without(login, until, archive) if login in found.accounts else found,
     )
     if _is_there(account):
-        _run("userdel", account.name)
+        service_accounts.change("userdel", account.name)
     for group in account.groups:
         # userdel does this as well, but not if a directory service has the group.
         subprocess.run(["gpasswd", "--delete", account.name, group], capture_output=True)
@@ -213,13 +213,7 @@ def _is_of_this_machine(name: str) -> bool:
 def _expire(name: str, date: str) -> None:
     # usermod(8) refuses the accounts of a directory service.
     if _is_of_this_machine(name):
-        _run("usermod", "--expiredate", date, name)
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise LittlestHubError(f"{shlex.join(command)} failed: {done.stderr.strip()}")
+        service_accounts.change("usermod", "--expiredate", date, name)
 
 
 def _apply(layout: Layout) -> None:
