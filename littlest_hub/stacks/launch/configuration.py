@@ -137,14 +137,12 @@ class Configuration:
             raise LittlestHubError(f"{commit[:80]!r} is no full name of a commit")
         return replace(self, commit=commit)
 
-    def is_approved(self, approved: Collection[str]) -> bool:
-        """Return whether somebody does not want to be asked again.
+    def is_among(self, ids: Collection[str]) -> bool:
+        """Return whether one of these ids names it.
 
-        Args:
-            approved: ids of what they have approved. That of a configuration without a commit
-                stands for each commit that its ref ever has.
+        That of a configuration without a commit names it at each commit that its ref ever has.
         """
-        return self.id in approved or replace(self, commit="").id in approved
+        return self.id in ids or replace(self, commit="").id in ids
 
     def changes(self, other: Configuration) -> tuple[str, ...]:
         """Return the fields in which another one differs, such as that of a server's last start."""

@@ -34,7 +34,7 @@ from littlest_hub.stacks.launch.configuration import Configuration, of_json
 from littlest_hub.stacks.launch.links import Form
 from littlest_hub.system.files import remove_tree, write
 
-MOST_APPROVED, MOST_LAUNCHES, MOST_BEGUN, MOST_ASKED = 200, 100, 20, 200
+MOST_APPROVED, MOST_LAUNCHES, MOST_BEGUN, MOST_UNASKED = 200, 100, 20, 200
 """The most that are kept of a person, the latest."""
 NEW_S = 60
 """Time within which JupyterHub has a server that starts."""
@@ -216,9 +216,9 @@ class Records:
         """
         before = self.approved(id)
         self._write(replace(before, removed=(*before.removed, name)))
-        asked = {id, replace(before.configuration, commit="").id}
+        gone = {id, replace(before.configuration, commit="").id}
         with self._changed() as state:
-            state["asked"] = [each for each in state["asked"] if each not in asked]
+            state["unasked"] = [each for each in state["unasked"] if each not in gone]
 
     def _write(self, approved: Approved) -> None:
         record: dict[str, Any] = {
@@ -250,19 +250,19 @@ class Records:
     # --- what the person does not want to be asked again
 
     @property
-    def asked(self) -> tuple[str, ...]:
+    def unasked(self) -> tuple[str, ...]:
         """Ids of configurations about which the person does not want to be asked again."""
-        return tuple(self._state()["asked"])
+        return tuple(self._state()["unasked"])
 
     def do_not_ask(self, id: str) -> None:
         with self._changed() as state:
-            others = [each for each in state["asked"] if each != id]
-            state["asked"] = [*others, checked_id(id)][-MOST_ASKED:]
+            others = [each for each in state["unasked"] if each != id]
+            state["unasked"] = [*others, checked_id(id)][-MOST_UNASKED:]
 
     def ask_again(self) -> None:
         """Forget all of them."""
         with self._changed() as state:
-            state["asked"] = []
+            state["unasked"] = []
 
     # --- launches
 
@@ -342,7 +342,7 @@ def _state(text: str) -> dict[str, Any]:
     """Return what a state.json contains; nothing if it is damaged: then people are asked again."""
     with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         state = json.loads(text)
-        for each in (*state["asked"], *(launch["configuration"] for launch in _begun(state))):
+        for each in (*state["unasked"], *(launch["configuration"] for launch in _begun(state))):
             checked_id(each)
         for launch in state["launches"].values():
             checked_id(launch["configuration"])
@@ -350,10 +350,10 @@ def _state(text: str) -> dict[str, Any]:
         for launch in _begun(state):
             int(Begun(**launch).time_s)
         if all(isinstance(each, str) for each in state["typed"].values()):
-            return {name: state[name] for name in ("asked", "begun", "launches", "typed")}
+            return {name: state[name] for name in ("unasked", "begun", "launches", "typed")}
     if text:
         _log.warning("a damaged %s counts as empty", _STATE)
-    return {"asked": [], "begun": {}, "launches": {}, "typed": {}}
+    return {"unasked": [], "begun": {}, "launches": {}, "typed": {}}
 
 
 def _begun(state: Mapping[str, Any]) -> Collection[dict[str, Any]]:

@@ -219,7 +219,7 @@ class Entrance(PersonPage):
             configuration.name
             and not configuration.private
             and (
-                configuration.is_approved(self.records.asked)
+                configuration.is_among(self.records.unasked)
                 or self.hub_settings.is_one_click(configuration, self.person.groups)
             )
             and at.kind in (Relation.NEW, Relation.SAME)
@@ -302,7 +302,7 @@ class Entrance(PersonPage):
                 again=before and _filled(form_of(before.configuration)),
                 suggested=self._suggested(form),
                 prepared={title: _with(each, self.own) for title, each in prepared.items()},
-                asked=len(self.records.asked),
+                unasked=len(self.records.unasked),
             )
         )
 

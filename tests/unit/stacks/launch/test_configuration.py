@@ -73,7 +73,7 @@ def test_each_field_changes_the_id_and_is_named_as_the_change(field: str) -> Non
     other = replace(CONFIGURATION, **{field: OTHER[field]})
     assert other.id != CONFIGURATION.id
     assert CONFIGURATION.changes(other) == (field,)
-    assert not CONFIGURATION.is_approved({other.id})
+    assert not CONFIGURATION.is_among({other.id})
 
 
 def test_the_same_has_no_changes() -> None:
@@ -82,10 +82,10 @@ def test_the_same_has_no_changes() -> None:
 
 def test_an_approval_is_for_one_commit_or_for_whichever_the_ref_has() -> None:
     later = CONFIGURATION.at(LATER)
-    assert CONFIGURATION.is_approved({CONFIGURATION.id})
-    assert not later.is_approved({CONFIGURATION.id})
-    assert later.is_approved({of_form(FULL, POLICY, CAPS).id})
-    assert not CONFIGURATION.is_approved(set())
+    assert CONFIGURATION.is_among({CONFIGURATION.id})
+    assert not later.is_among({CONFIGURATION.id})
+    assert later.is_among({of_form(FULL, POLICY, CAPS).id})
+    assert not CONFIGURATION.is_among(set())
 
 
 configurations = st.builds(

@@ -45,7 +45,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         self.directory = Path(tempfile.mkdtemp())
         self.approved: dict[str, Configuration] = {}
-        self.asked: list[str] = []
+        self.unasked: list[str] = []
         self.launches: dict[str, str] = {}
         self.begun: dict[str, tuple[str, str]] = {}
         self.typed = Form()
@@ -63,12 +63,12 @@ class Histories(RuleBasedStateMachine):
     def do_not_ask(self, number: int) -> None:
         id = f"{number:064x}"
         self.records.do_not_ask(id)
-        self.asked = [*(each for each in self.asked if each != id), id]
+        self.unasked = [*(each for each in self.unasked if each != id), id]
 
     @rule()
     def ask_again(self) -> None:
         self.records.ask_again()
-        self.asked = []
+        self.unasked = []
 
     @rule(number=numbers, server=texts)
     def launch(self, number: int, server: str) -> None:
@@ -96,7 +96,7 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def are_as_they_were_written(self) -> None:
         found = self.records
-        assert found.asked == tuple(self.asked)
+        assert found.unasked == tuple(self.unasked)
         assert found.launches == self.launches
         assert found.typed == self.typed
         for id, configuration in self.approved.items():
@@ -198,7 +198,7 @@ def test_the_spawner_believes_no_record_that_a_hijacked_service_has_changed(
         "",
         "{",
         "[]",
-        '{"asked": ["x"], "begun": {}, "launches": {}, "typed": {}}',
+        '{"unasked": ["x"], "begun": {}, "launches": {}, "typed": {}}',
         "null",
         "[" * 9999,
     ],
@@ -207,9 +207,9 @@ def test_after_damage_people_are_asked_again(tmp_path: Path, text: str) -> None:
     of_alice(tmp_path).do_not_ask(KEY)
     (file,) = tmp_path.glob("people/*/state.json")
     file.write_text(text)
-    assert of_alice(tmp_path).asked == ()
+    assert of_alice(tmp_path).unasked == ()
     of_alice(tmp_path).do_not_ask(KEY)
-    assert of_alice(tmp_path).asked == (KEY,)
+    assert of_alice(tmp_path).unasked == (KEY,)
 
 
 def test_somebody_who_gets_the_name_of_a_removed_user_inherits_nothing(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_somebody_who_gets_the_name_of_a_removed_user_inherits_nothing(tmp_path:
     before.do_not_ask(id)
     before.remember(Form(repo="secret"))
     later = Records(tmp_path, "alice", "2026-06-01T00:00:00Z")
-    assert later.asked == ()
+    assert later.unasked == ()
     assert later.typed == Form()
     with pytest.raises(LittlestHubError, match="has approved no"):
         later.approved(id)
@@ -296,8 +296,8 @@ def test_a_service_that_is_killed_leaves_whole_records(tmp_path: Path) -> None:
             running.send_signal(signal.SIGKILL)
         for id in done:
             assert approved(tmp_path, "alice", id)
-        asked = of_alice(tmp_path).asked
-        assert set(done) <= set(asked)
+        unasked = of_alice(tmp_path).unasked
+        assert set(done) <= set(unasked)
 
 
 def test_settings_reach_the_service_as_they_are() -> None:

@@ -122,7 +122,7 @@ def test_who_has_been_removed_stays_out_until_the_owner_is_asked_again(tmp_path:
     records.do_not_ask(id)
     records.remove(id, "bob")
     assert records.approved(id).people == ["carol"]
-    assert records.asked == ()
+    assert records.unasked == ()
     records.approve(configuration, "ab" * 32)
     assert records.approved(id).people == ["carol"]
     records.approve(configuration, is_asked=True)
