@@ -133,22 +133,15 @@ def parse(text: str, policy: Policy) -> Repository:
     if len(text) > LONGEST_ADDRESS:
         raise LittlestHubError(f"{len(text)} characters; expected at most {LONGEST_ADDRESS}")
     kind, _, rest = text.rstrip("/").partition("/")
-    if kind in _SHORT and rest:
-        url, ref = _expanded(kind, rest)
-    elif kind in _OTHER_ARCHIVES and rest:
+    if rest and kind in _OTHER_ARCHIVES:
         raise LittlestHubError(
             f"{_shown(text)}: records of {_OTHER_ARCHIVES[kind]} are not supported; {_SUCH_AS}"
         )
-    elif kind in _ARCHIVES and rest:
-        url, ref = unquote(rest), ""
+    if rest and kind in _ARCHIVES:
+        repository = Repository(_address_of_doi(_doi(unquote(rest)), text))
     else:
-        url, ref = text, ""
-    is_short_doi = kind in _ARCHIVES and bool(rest)
-    found = _of_doi(url) or (_RESOLVER if is_short_doi else _canonical(url, policy))
-    if found.startswith(_RESOLVER):
-        # Another spelling of the same: with a port, or with percent signs.
-        found = _checked_doi(unquote(found.removeprefix(_RESOLVER)), text)
-    repository = Repository(found, ref_of(ref))
+        url, ref = _expanded(kind, rest) if rest and kind in _SHORT else (text, "")
+        repository = Repository(_address(url, text, policy), ref_of(ref))
     if not policy.permits(repository.place):
         raise LittlestHubError(f"{repository.url}: this hub does not launch this repository")
     return repository
@@ -220,21 +213,45 @@ def _matches(place: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(place.lower(), each.lower()) for each in patterns)
 
 
-def _of_doi(text: str) -> str:
-    """Return the address at doi.org of what somebody has typed; "": it is no DOI."""
+def _address(url: str, text: str, policy: Policy) -> str:
+    """Return the one spelling of the address of a repository, or of a DOI.
+
+    Args:
+        url: the address.
+        text: what somebody has typed, for messages.
+        policy: for hosts.
+
+    Raises:
+        LittlestHubError: it is neither, or its host may not be connected to.
+    """
+    if doi := _doi(url):
+        return _address_of_doi(doi, text)
+    found = _canonical(url, policy)
+    if found.startswith(_RESOLVER):
+        # Another spelling of a DOI: with a port, or with percent signs.
+        return _address_of_doi(found.removeprefix(_RESOLVER), text)
+    return found
+
+
+def _doi(text: str) -> str:
+    """Return the DOI in what somebody has typed; "": there is none."""
     if found := _ZENODO.fullmatch(text):
-        return f"{_RESOLVER}10.5281/zenodo.{found[1]}"
+        return f"10.5281/zenodo.{found[1]}"
     found = _DOI.fullmatch(text)
-    return f"{_RESOLVER}{found[1]}" if found and "/" in found[1] else ""
+    return found[1] if found and "/" in found[1] else ""
 
 
-def _checked_doi(doi: str, text: str) -> str:
+def _address_of_doi(doi: str, text: str) -> str:
     """Return the address of a DOI in its one spelling: upper and lower case are the same.
+
+    Args:
+        doi: the DOI, perhaps percent-encoded.
+        text: what somebody has typed, for messages.
 
     Raises:
         LittlestHubError: it is none, or none of an archive that can be launched.
     """
-    found = doi.strip().rstrip("/").lower()
+    found = unquote(doi).strip().rstrip("/").lower()
     if not _NAME.fullmatch(found):
         raise LittlestHubError(f"{_shown(text)}: {_SUCH_AS}")
     return f"{_RESOLVER}{found}"
