@@ -97,7 +97,10 @@ class Settings:
             return self.choices_of_guests
         offered = volumes.offered(self.volumes, {*groups, volumes.EVERYBODY})
         return Choices(
-            *(offered, self.collaborators, self.is_temporary_possible, self.is_private_possible),
+            offered,
+            self.collaborators,
+            may_be_temporary=self.is_temporary_possible,
+            may_be_private=self.is_private_possible,
             may_build=self.runs_code,
         )
 
@@ -105,7 +108,9 @@ class Settings:
     def choices_of_guests(self) -> Choices:
         """Choices of people without a login."""
         offered = volumes.offered(self.volumes, [GROUP])
-        return Choices(dict.fromkeys(offered, False), 0, self.is_temporary_possible)
+        return Choices(
+            dict.fromkeys(offered, False), 0, may_be_temporary=self.is_temporary_possible
+        )
 
     def offers(self, asked: Configuration) -> bool:
         """Return whether a configuration is one for guests: temporary, of what is prepared.

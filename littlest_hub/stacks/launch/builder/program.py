@@ -13,8 +13,9 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,28 +233,41 @@ def uv_of(layout: Layout, release: Path, place: Place) -> Uv:
     return Uv(program, place.cache, Indexes.of_pip())
 
 
+def builder_of(layout: Layout, release: Path, place: Place, permitted: Sequence[str]) -> Builder:
+    """Return the builder of an installation.
+
+    Args:
+        layout: the installation.
+        release: whose Python environments have.
+        place: where they are built.
+        permitted: the words of the command line, by which the administrator permits networks and
+            channels.
+
+    Raises:
+        LittlestHubError: a program is missing.
+    """
+    uv, python = uv_of(layout, release, place), Python.of(release)
+    reached = networks(each for each in permitted if "=" not in each)
+    channels = Channels.of_words(each for each in permitted if "=" in each)
+    rattler = rattler_of(layout, release, place)
+    conda = Conda(uv, python.program(place), rattler, channels)
+    return Builder(place, uv, python, code_of(layout, uv, python, reached), conda)
+
+
 def main() -> None:
     """Build the order on standard input, or clean as it says there."""
     os.umask(0o022)
-    words = sys.argv[1:]
+    verb, *words = sys.argv[1:]
     try:
         release = installation.release_of_this_interpreter()
         layout = installation.of_prefix(release)
         place = Place.of(layout)
         place.make()
         text = sys.stdin.buffer.read(order.LIMIT_BYTES + 1).decode(errors="replace")
-        if words[:1] == ["build"]:
-
-            def make() -> Builder:
-                uv, python = uv_of(layout, release, place), Python.of(release)
-                channels = Channels.of_words(each for each in words[2:] if "=" in each)
-                conda = Conda(
-                    uv, python.program(place), rattler_of(layout, release, place), channels
-                )
-                excepted = networks(each for each in words[2:] if "=" not in each)
-                return Builder(place, uv, python, code_of(layout, uv, python, excepted), conda)
-
-            sys.exit(serve(make, place, checked_key(words[1]), text))
+        if verb == "build":
+            name, *permitted = words
+            make = partial(builder_of, layout, release, place, permitted)
+            sys.exit(serve(make, place, checked_key(name), text))
         _clean(place, uv_of(layout, release, place), json.loads(text))
     except (LittlestHubError, OSError, ValueError) as error:
         print(error, file=sys.stderr)

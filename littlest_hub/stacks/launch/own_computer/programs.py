@@ -79,9 +79,8 @@ class Programs:
         readable = [settings, *([Path(self.values.ca_file)] if self.values.ca_file else [])]
         with self._scratch() as scratch:
             words = [_RESOLVER, *map(str, (settings, sources, scratch))]
-            command = confined.command(
-                *(self.python, _RESOLVER_GB, readable, [sources, scratch]), words
-            )
+            writable = [sources, scratch]
+            command = confined.command(self.python, _RESOLVER_GB, readable, writable, words)
             async with self._running(command, scratch, stdin=PIPE, stdout=PIPE) as process:
                 assert process.stdin
                 assert process.stdout
@@ -139,9 +138,8 @@ class Programs:
             used = {"proxy": "http://{}:{}".format(*address), **options}
             variables = {_OF_PIP[name]: each for name, each in used.items() if name in _OF_PIP}
             writable = [place.home, scratch]
-            command = confined.command(
-                *(self.python, _BUILDER_GB, readable, writable, [builder.MODULE, *words], port)
-            )
+            program = [builder.MODULE, *words]
+            command = confined.command(self.python, _BUILDER_GB, readable, writable, program, port)
             async with self._running(command, scratch, variables, stdin=text) as process:
                 await process.wait()
 

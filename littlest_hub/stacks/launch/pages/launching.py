@@ -195,7 +195,10 @@ class Launching(PersonPage):
         """Return the key of an environment and the id of its order; "": it is that of the hub."""
         place = self.place
         builds = Builds(
-            *(place.records / "orders", place.starter, place.logs, place.results),
+            place.records / "orders",
+            place.starter,
+            place.logs,
+            place.results,
             kept=partial(kept_orders, place.records),
         )
         credentials = self.access.of(name, self.owner, configuration.repository)
@@ -243,7 +246,10 @@ class Launching(PersonPage):
         read = _Reader(found.files_below(self.place.sources))
         # An order has a day; a commit has a second.
         asked = order.of_environment(
-            *(found.environment, read, found.date[:10], found.directory),
+            found.environment,
+            read,
+            committed=found.date[:10],
+            source=found.directory,
             built=tuple(configuration.built.split()),
         )
         owner = self.owner if configuration.private else ""
