@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,15 +118,7 @@ def to_enable(
     sources = {
         layout.fragments / name: _shipped(layout, stack, name) for name in manifest.fragments
     }
-    texts: dict[Path, str] = {}
-    returning: set[Path] = set()
-    for path, source in sources.items():
-        if layout.on_disk(path).exists():
-            raise LittlestHubError(f"{path} is there already", "Move it away, then try again")
-        own = layout.on_disk(path.with_name(path.name + DISABLED))
-        if own.exists():
-            returning.add(path)
-        texts[path] = (own if own.exists() else layout.on_disk(source)).read_text()
+    texts, returning = _fragments_to_write(layout, sources)
     earlier: dict[str, str] = {}
     for text in texts.values():
         earlier |= answers.in_fragment(manifest, text)
@@ -136,21 +128,50 @@ def to_enable(
     new, wanted = _packages_to_add(layout, stack)
     port = free_internal_port(layout) if manifest.service else 0
     how = EnabledStack(stack.name, answered, port, new, tuple(path.name for path in texts))
-    drop_ins = {}
-    for source in sources.values():
-        drop_in = layout.on_disk(source.with_suffix(".conf"))
-        target = layout.hub_drop_ins / drop_in.name
-        if drop_in.exists() and not layout.on_disk(target).exists():
-            drop_ins[target] = drop_in.read_text()
     return Plan(
         how,
         {path: enabled.answered(text, answered) for path, text in texts.items()},
-        frozenset(returning),
-        drop_ins=drop_ins,
+        returning,
+        drop_ins=_drop_ins_to_write(layout, sources.values()),
         units=_units(layout, stack, how),
         wanted=wanted,
         is_in_foreground=is_in_foreground(layout),
     )
+
+
+def _fragments_to_write(
+    layout: Layout, sources: Mapping[Path, Path]
+) -> tuple[dict[Path, str], frozenset[Path]]:
+    """Return the texts of fragments, and those that the administrator has changed before.
+
+    Args:
+        layout: the installation.
+        sources: where a fragment comes from, by its path.
+
+    Raises:
+        LittlestHubError: a file is in the way.
+    """
+    texts: dict[Path, str] = {}
+    returning: set[Path] = set()
+    for path, source in sources.items():
+        if layout.on_disk(path).exists():
+            raise LittlestHubError(f"{path} is there already", "Move it away, then try again")
+        own = layout.on_disk(path.with_name(path.name + DISABLED))
+        if own.exists():
+            returning.add(path)
+        texts[path] = (own if own.exists() else layout.on_disk(source)).read_text()
+    return texts, frozenset(returning)
+
+
+def _drop_ins_to_write(layout: Layout, sources: Iterable[Path]) -> dict[Path, str | None]:
+    """Return the texts of the drop-ins beside fragments, without those that are there."""
+    found: dict[Path, str | None] = {}
+    for source in sources:
+        drop_in = layout.on_disk(source.with_suffix(".conf"))
+        target = layout.hub_drop_ins / drop_in.name
+        if drop_in.exists() and not layout.on_disk(target).exists():
+            found[target] = drop_in.read_text()
+    return found
 
 
 def _refuse_enabled(layout: Layout, stack: Stack) -> None:
@@ -226,23 +247,7 @@ def to_disable(
     Raises:
         LittlestHubError: something is in the way.
     """
-    removed, renamed = [], {}
-    for name in how.fragments:
-        path = layout.fragments / name
-        place = layout.on_disk(path)
-        if not place.exists():
-            continue
-        # One that an earlier version of the stack has written is not changed, either.
-        if is_as_copied(layout, place) or (
-            stack and place.read_text() == fragment_text(layout, stack, how, name)
-        ):
-            removed.append(path)
-            continue
-        renamed[path] = path.with_name(name + DISABLED)
-        if layout.on_disk(renamed[path]).exists():
-            raise LittlestHubError(
-                f"{renamed[path]} is there already", "Move it away, then try again"
-            )
+    removed, renamed = _fragments_to_remove(layout, how, stack)
     drop_ins, notes = _drop_ins_to_remove(layout, how, stack)
     own = layout.stack_unit(how.name, "")
     units = [
@@ -271,6 +276,34 @@ def to_disable(
         notes=[*notes, *(f"{name} stays: it has your changes" for name in renamed.values())],
         is_in_foreground=is_in_foreground(layout),
     )
+
+
+def _fragments_to_remove(
+    layout: Layout, how: EnabledStack, stack: Stack | None
+) -> tuple[list[Path], dict[Path, Path]]:
+    """Return fragments as the stack wrote them, and new names of those with changes.
+
+    Raises:
+        LittlestHubError: a file is in the way.
+    """
+    removed, renamed = [], {}
+    for name in how.fragments:
+        path = layout.fragments / name
+        place = layout.on_disk(path)
+        if not place.exists():
+            continue
+        # One that an earlier version of the stack has written is not changed, either.
+        if is_as_copied(layout, place) or (
+            stack and place.read_text() == fragment_text(layout, stack, how, name)
+        ):
+            removed.append(path)
+            continue
+        renamed[path] = path.with_name(name + DISABLED)
+        if layout.on_disk(renamed[path]).exists():
+            raise LittlestHubError(
+                f"{renamed[path]} is there already", "Move it away, then try again"
+            )
+    return removed, renamed
 
 
 def _packages_to_keep(layout: Layout, how: EnabledStack, others: Sequence[Stack]) -> Lists:
