@@ -10,7 +10,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -168,19 +168,15 @@ def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> st
     lines: list[str] = []
     for section in dict.fromkeys(section for section, _ in PROBES):
         shown = [f for f in findings if f.section == section and (everything or f.severity != OK)]
-        places: dict[object, int] = {}
-        place = {id(f): places.setdefault(f.command or id(f), n) for n, f in enumerate(shown)}
-        shown.sort(key=lambda finding: place[id(finding)])
-        last = {finding.command: finding for finding in shown}
         if shown:
             lines += ["", section]
-        for finding in shown:
-            first, *rest = finding.text.splitlines() or [""]
-            lines.append(f"  {painted(finding.severity)} {finding.subject}: {first}")
-            lines += [f"{'':11}{line}" for line in rest]
-            # Findings with the same command are shown together, followed by it.
-            if finding.command and finding is last[finding.command]:
-                lines.append(f"{'':11}$ {as_typed(finding.command)}")
+        for command, group in _by_command(shown):
+            for finding in group:
+                first, *rest = finding.text.splitlines() or [""]
+                lines.append(f"  {painted(finding.severity)} {finding.subject}: {first}")
+                lines += [f"{'':11}{line}" for line in rest]
+            if command:
+                lines.append(f"{'':11}$ {as_typed(command)}")
     count = {each: sum(f.severity == each for f in findings) for each in _COLOURS}
     total = "  ".join(
         f"{number} {each}{'s' if each in (WARNING, PROBLEM) and number > 1 else ''}"
@@ -188,6 +184,15 @@ def report(findings: Sequence[Finding], *, everything: bool, colour: bool) -> st
         if number
     )
     return "\n".join([*lines[1:], *([""] if lines else []), f"{_verdict(findings)} {total}"])
+
+
+def _by_command(findings: Iterable[Finding]) -> Iterator[tuple[str, list[Finding]]]:
+    """Yield findings with the same command together; one without a command, alone."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.command or id(finding), []).append(finding)
+    for group in groups.values():
+        yield group[0].command, group
 
 
 def _verdict(findings: Sequence[Finding]) -> str:

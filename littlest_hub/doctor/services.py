@@ -17,6 +17,9 @@ from littlest_hub.lifecycle import release
 from littlest_hub.lifecycle.release_files import missing_files, wrong_rights
 from littlest_hub.system.processes import runs_below
 
+_OVER = timedelta(days=7)
+"""The time after which a restart is over: systemd counts it until somebody resets the count."""
+
 
 def unit_states(snapshot: Snapshot) -> Iterator[Finding]:
     """Check that every unit is installed, enabled, running, and not in a crash loop."""
@@ -49,10 +52,6 @@ def _unit_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iter
         yield _active_state(snapshot, name, shown)
 
 
-_OVER = timedelta(days=7)
-"""The time after which a restart is over: systemd counts it until somebody resets the count."""
-
-
 def _unit_files(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iterator[Finding]:
     if shown.get("NeedDaemonReload") == "yes":
         reload = "systemctl daemon-reload"
@@ -69,28 +68,36 @@ def _unit_files(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Iter
 
 
 def _active_state(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Finding:
-    active, restarts = shown.get("ActiveState", ""), int(shown.get("NRestarts") or 0)
+    active = shown.get("ActiveState", "")
     if name == snapshot.layout.proxy_https_socket and active == "inactive":
         # `certificates` examines whether it should be active.
         return Finding(OK, name, "listens when a fragment asks for HTTPS")
     if active == "inactive" and _is_triggered(snapshot, name):
         return Finding(OK, name, "starts when it is needed")
     if active == "active":
-        if not restarts:
-            return Finding(OK, name, "is active")
-        return _restarted(snapshot, name, shown)
+        is_first = not int(shown.get("NRestarts") or 0)
+        return Finding(OK, name, "is active") if is_first else _restarted(snapshot, name, shown)
     if active in ("reloading", "deactivating"):
         text = f"is {active} at the moment"
         return Finding(WARNING, name, text, f"systemctl status {name}")
-    if shown.get("SubState") == "auto-restart" or (active == "activating" and restarts):
+    if active == "activating":
+        return _starting(snapshot, name, shown)
+    return _inactive(snapshot, name, active)
+
+
+def _starting(snapshot: Snapshot, name: str, shown: Mapping[str, str]) -> Finding:
+    restarts = int(shown.get("NRestarts") or 0)
+    if restarts or shown.get("SubState") == "auto-restart":
         text = f"fails each time it starts ({restarts} restarts): {snapshot.reason(name)}"
         look = f"journalctl -u {name} -n 50   # fix the cause: it starts again by itself"
         return Finding(PROBLEM, name, text, look)
-    if active == "activating" and _has_timer(snapshot, name):
+    if _has_timer(snapshot, name):
         # Its work may take hours.
         return Finding(OK, name, "runs at the moment")
-    if active == "activating":
-        return Finding(WARNING, name, "is starting at the moment", f"systemctl status {name}")
+    return Finding(WARNING, name, "is starting at the moment", f"systemctl status {name}")
+
+
+def _inactive(snapshot: Snapshot, name: str, active: str) -> Finding:
     service = service_of(name)
     if name != service and snapshot.is_active(service):
         # systemd does not start a socket whose service runs already.
