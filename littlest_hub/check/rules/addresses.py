@@ -219,41 +219,39 @@ def _unreachable_hub(
     port: int,
     listening: list[tuple[str, int]],
 ) -> Iterator[Problem]:
-    """Refuse an address to connect to at which the hub does not listen."""
-    url, ip, number = (
-        settings.get("JupyterHub", key)
-        for key in ("hub_connect_url", "hub_connect_ip", "hub_connect_port")
-    )
-    setting = next((each for each in (url, number, ip) if each.value and each.origin), bound)
-    if number.value and isinstance(number.value, int):
-        port = number.value
-    if url.value and isinstance(url.value, str):
-        parts = split_url(url.value)
-        if not parts:
-            return
-        if parts.scheme != "http":
-            yield from url.error(
-                f"the proxy reaches the hub by http and TCP only, found {url.value!r}; expected"
-                " c.Spawner.hub_connect_url, which is for servers alone"
-            )
-            return
-        host, port = parts.hostname or "", parts.port or 80
-    elif ip.value and isinstance(ip.value, str):
-        host = ip.value
-    elif _is_every_address(host):
-        host = socket.gethostname()
+    """Refuse an address to connect to at which the hub does not listen.
+
+    Args:
+        settings: all of them.
+        bound: the setting that decides where the hub listens.
+        host: where it listens.
+        port: the same.
+        listening: all addresses at which it listens, those of its socket included.
+    """
+    connected = _connect_address(settings, bound, host, port)
+    if connected is None:
+        return  # `invalid_urls` says so
+    setting, scheme, host, port = connected
+    is_url = setting.key == "hub_connect_url"
+    if scheme != "http":
+        yield from setting.error(
+            f"the proxy reaches the hub by http and TCP only, found {setting.value!r}; expected"
+            " c.Spawner.hub_connect_url, which is for servers alone"
+        )
+        return
     try:
         found = {str(each[4][0]) for each in socket.getaddrinfo(host, port, type=SOCK_STREAM)}
     except (OSError, UnicodeError) as error:
         text = f"the proxy would connect to the hub at {host!r}: {error}"
         # A name of a URL may resolve later; at `hub_connect_ip` the hub would listen too.
-        yield from setting.warning(text) if setting is url else setting.error(text)
+        yield from setting.warning(text) if is_url else setting.error(text)
         return
     own = {address for address in found if _is_local(settings, address)}
     # At the port of its socket the hub gets that socket, whatever the URL's address is.
-    is_bound = setting is ip or (setting is url and all(port != each for _, each in listening))
+    is_ip = setting.key == "hub_connect_ip"
+    is_bound = is_ip or (is_url and all(port != each for _, each in listening))
     if is_bound and not own and (reason := _why_not_bound(host, port)):
-        instead = "c.JupyterHub.hub_connect_url" if setting is ip else "the port of its socket"
+        instead = "c.JupyterHub.hub_connect_url" if is_ip else "the port of its socket"
         yield from setting.error(
             f"JupyterHub would listen at {host}:{port} too, which fails ({reason}); expected"
             f" {instead}"
@@ -270,6 +268,36 @@ def _unreachable_hub(
             f" {where}; expected one of these, or one more ListenStream= in a drop-in (systemctl"
             f" edit {settings.layout.hub_socket})"
         )
+
+
+def _connect_address(
+    settings: Settings, bound: EffectiveSetting, host: str, port: int
+) -> tuple[EffectiveSetting, str, str, int] | None:
+    """Return the setting that decides where the proxy finds the hub, and its scheme, host and port.
+
+    None: it is no URL.
+
+    Args:
+        settings: all of them.
+        bound: the setting that decides where the hub listens.
+        host: where it listens.
+        port: the same.
+    """
+    url, ip, number = (
+        settings.get("JupyterHub", key)
+        for key in ("hub_connect_url", "hub_connect_ip", "hub_connect_port")
+    )
+    setting = next((each for each in (url, number, ip) if each.value and each.origin), bound)
+    if url.value and isinstance(url.value, str):
+        parts = split_url(url.value)
+        return (setting, parts.scheme, parts.hostname or "", parts.port or 80) if parts else None
+    if ip.value and isinstance(ip.value, str):
+        host = ip.value
+    elif _is_every_address(host):
+        host = socket.gethostname()
+    if number.value and isinstance(number.value, int):
+        port = number.value
+    return setting, "http", host, port
 
 
 def hub_that_servers_would_not_find(settings: Settings) -> Iterator[Problem]:
