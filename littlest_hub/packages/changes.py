@@ -309,13 +309,13 @@ def _verify(layout: Layout, found: Iterable[Wheel], source: Source) -> None:
     kept = overlay.known_wheels(layout) if source.kept else {}
     for each in found:
         if each.file in given:
-            name, expected = (
-                "the bundle's lock",
-                bundled.get(each.file, "" if source.lock else None),
-            )
+            # A lock names all wheels of its bundle.
+            name = "the bundle's lock"
+            is_right = not source.lock or bundled.get(each.file) == each.sha256
         else:
-            name, expected = "an earlier lock", kept.get(each.file)
-        if expected not in (None, each.sha256):
+            name = "an earlier lock"
+            is_right = kept.get(each.file, each.sha256) == each.sha256
+        if not is_right:
             raise LittlestHubError(
                 f"{each.file} is not the file that {name} names: its sha256 differs",
                 "Get it again",
