@@ -68,8 +68,8 @@ def remove(layout: Layout, prefix: Path, names: Sequence[str], progress: Progres
     """Remove packages from every set that has them; what only they needed goes too.
 
     Raises:
-        LittlestHubError: one was not asked for, or a stack that is enabled needs it; or why not,
-            and nothing was changed.
+        LittlestHubError: one was not asked for, an enabled stack needs one, or the hub refuses the
+            change; then nothing was changed.
     """
     gone = {each.name for each in map(requirements.parse, names)}
     lists = requirements.read(layout)

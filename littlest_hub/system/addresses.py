@@ -28,7 +28,7 @@ def local_addresses() -> set[str]:
 def main_address() -> str:
     """Return the IP address by which other machines most likely reach this one; "": it has none.
 
-    It is the one from which packets to the internet would be sent, or, without such a route, any
+    Packets to the internet would be sent from it. Without a route there, it is the first address
     that is not for this machine or its link alone.
     """
     for elsewhere in ("192.0.2.1", "2001:db8::1"):

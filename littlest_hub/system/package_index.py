@@ -60,10 +60,10 @@ def vulnerabilities(
 
 
 def addresses_of_files() -> set[str]:
-    """Return addresses of files to which the index links, which may be on another host.
+    """Return some addresses of files to which the index links: they may be on another host.
 
-    They are those of packages that every index has from which something can be built; nothing is
-    returned if it has none of them, or does not answer.
+    The files are those of a package that builds need, so that any useful index has it. If the index
+    has none, or does not answer, there are no addresses.
     """
     options = pip.options()
     index = (options.get("index-url") or pip.default_index()).rstrip("/")

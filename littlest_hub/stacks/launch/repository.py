@@ -126,8 +126,8 @@ def parse(text: str, policy: Policy) -> Repository:
     """Return the repository that somebody has named.
 
     Raises:
-        LittlestHubError: it is none, one of a kind that is not supported, or one that the policy
-            does not permit.
+        LittlestHubError: it is no repository, its kind is not supported, or the policy does not
+            permit it.
     """
     text = text.strip()
     if len(text) > LONGEST_ADDRESS:

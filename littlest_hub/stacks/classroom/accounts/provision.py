@@ -109,6 +109,13 @@ class Provision:
     # --- an account of the table
 
     def _made(self, login: str, person: str) -> Account:
+        """Return the account of a login in the table; make what is missing of it.
+
+        A new one is at the stage MADE afterwards: groups and the administrator's step come later.
+
+        Raises:
+            LittlestHubError: it cannot be made, or it is that of an earlier user of that name.
+        """
         found = table.read(self._layout)
         account = found.accounts.get(login)
         if account is None:
