@@ -11,7 +11,7 @@ from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.accounts import command as accounts
 from littlest_hub.stacks.classroom.environment import command as environment
 from littlest_hub.stacks.classroom.group_start import command as group_start
-from littlest_hub.stacks.classroom.logins import commands as logins
+from littlest_hub.stacks.classroom.logins import command as logins
 from littlest_hub.stacks.classroom.tljh import command as tljh
 from littlest_hub.system.systemctl import list_units
 

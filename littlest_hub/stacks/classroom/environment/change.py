@@ -235,7 +235,7 @@ class Environment:
             hint = f"Make it: {self.layout.command} environment make"
             raise LittlestHubError("there is no environment", hint) from error
         if held is None:
-            raise _is_held(locks.holder(self.place.lock))
+            raise _already_changing(locks.holder(self.place.lock))
         # sudo keeps the umask of JupyterLab's terminals, which lets nobody else read new files.
         umask = os.umask(0o022)
         with held:
@@ -257,7 +257,7 @@ def _try(overlay: Overlay) -> str:
     return " ".join(done.stderr.split()) if done.returncode else ""
 
 
-def _is_held(pid: str) -> LittlestHubError:
+def _already_changing(pid: str) -> LittlestHubError:
     """Return the error that another process is changing the environment, perhaps a forgotten one.
 
     Args:

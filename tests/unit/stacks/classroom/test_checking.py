@@ -13,7 +13,7 @@ from littlest_hub.manifest import enabled
 from littlest_hub.manifest.enabled import EnabledStack
 from littlest_hub.stacks.classroom.command import run
 from littlest_hub.stacks.classroom.logins import codes, probe
-from littlest_hub.stacks.classroom.logins.commands import after_enable, new_code
+from littlest_hub.stacks.classroom.logins.command import after_enable, new_code
 from littlest_hub.stacks.classroom.logins.people import People, Standing, file_of
 
 # Without the calls for which the interpreter has to be that of an installed release.

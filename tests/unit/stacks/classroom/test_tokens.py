@@ -10,7 +10,8 @@ from littlest_hub.errors import LittlestHubError
 from littlest_hub.layout import Layout
 from littlest_hub.stacks.classroom import command
 from littlest_hub.stacks.classroom.fragment import FRAGMENT
-from littlest_hub.stacks.classroom.logins import codes, commands
+from littlest_hub.stacks.classroom.logins import codes
+from littlest_hub.stacks.classroom.logins import command as logins
 from littlest_hub.stacks.classroom.logins.people import People, file_of
 
 CODE = r"[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}"
@@ -65,7 +66,7 @@ def test_names_come_from_standard_input_and_bad_ones_spoil_nothing(
     assert "earlier passwords are void: s02\n" in printed.err
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \n", b"x" * (commands._LIST_BYTES + 1)])
+@pytest.mark.parametrize("content", [b"", b"\n \n", b"x" * (logins._LIST_BYTES + 1)])
 def test_no_list_of_names_is_refused(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
