@@ -233,15 +233,19 @@ def _gaps(place: _Place, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield (f'<rect class="gap" x="{x}" y="{_TOP}" width="{width}" height="{_FLOOR - _TOP}"/>')
 
 
+def _longest_step_s(period: Period) -> float:
+    """Return how far apart two rows that follow each other may be."""
+    # A day may have 25 hours. Two samples are never exactly a minute apart.
+    return period.step_s * (2.5 if period.step_s == 60 else 1.5)
+
+
 def _holes(period: Period, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int]]:
     """Yield beginnings and ends of times in which nothing was counted."""
     times = [int(row["time"]) for row in rows]
-    # A day may have 25 hours. Two samples are never exactly a minute apart.
-    longest_s = period.step_s * (2.5 if period.step_s == 60 else 1.5)
     ends = [period.begin_s, *(each + period.step_s for each in times)]
     begins = [*times, period.end_s]
     for end, begin in zip(ends, begins, strict=True):
-        if begin - end > longest_s - period.step_s:
+        if begin - end > _longest_step_s(period) - period.step_s:
             yield end, begin
 
 
@@ -249,11 +253,10 @@ def _runs(
     rows: Sequence[Mapping[str, Any]], name: str, period: Period
 ) -> Iterator[list[Mapping[str, Any]]]:
     """Yield rows that follow each other, and in which a figure is known."""
-    longest_s = period.step_s * (2.5 if period.step_s == 60 else 1.5)
     known = [row for row in rows if row[name] is not None]
     run = known[:1]
     for before, row in pairwise(known):
-        if row["time"] - before["time"] > longest_s:
+        if row["time"] - before["time"] > _longest_step_s(period):
             yield run
             run = []
         run.append(row)
