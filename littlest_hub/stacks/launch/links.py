@@ -78,14 +78,18 @@ class Form:
             path, page = unquote(found[1]), ""
         return cls(repo=spec, path=path, urlpath="" if page in _HOME_PAGES else page)
 
+    @property
+    def filled(self) -> dict[str, str]:
+        """The fields that are filled in, by name."""
+        return {name: text for name, text in vars(self).items() if text}
+
     def url(self, hub: str) -> str:
         """Return the link that leads to this form.
 
         Args:
             hub: the address of a hub, with its path and a slash at the end.
         """
-        filled = {each.name: getattr(self, each.name) for each in fields(self)}
-        query = urlencode({name: text for name, text in filled.items() if text}, quote_via=quote)
+        query = urlencode(self.filled, quote_via=quote)
         return f"{hub}{SERVICE}?{query}" if query else f"{hub}{SERVICE}"
 
 

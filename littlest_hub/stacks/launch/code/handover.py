@@ -49,14 +49,8 @@ def send(directory: Path, writer: IO[bytes]) -> None:
         elif stat.S_ISLNK(status.st_mode):
             _write(writer, {"link": name, "to": str(path.readlink())})
         elif stat.S_ISREG(status.st_mode):
-            _send_file(path, name, writer)
-    _write(writer, _END)
-    writer.flush()
-
-
-def send_file(file: Path, name: str, writer: IO[bytes]) -> None:
-    """Send one file under a name."""
-    _send_file(file, name, writer)
+            send_file(path, name, writer)
+    end(writer)
 
 
 def end(writer: IO[bytes]) -> None:
@@ -75,7 +69,8 @@ def _walk(directory: Path) -> Iterator[tuple[Path, os.stat_result]]:
                 continue
 
 
-def _send_file(file: Path, name: str, writer: IO[bytes]) -> None:
+def send_file(file: Path, name: str, writer: IO[bytes]) -> None:
+    """Send one file under a name, unless it cannot be read."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:

@@ -181,7 +181,7 @@ class Entrance(PersonPage):
         self.finish(
             self.rendered(
                 "access.html",
-                filled=_filled(form),
+                filled=form.filled,
                 host=urlsplit(asked.repository).netloc,
                 configuration=asked,
                 source=self._source(),
@@ -246,7 +246,7 @@ class Entrance(PersonPage):
         self.finish(
             self.rendered(
                 "confirmation.html",
-                filled=_filled(form),
+                filled=form.filled,
                 configuration=configuration,
                 found=found,
                 access=access,
@@ -299,7 +299,7 @@ class Entrance(PersonPage):
                 hint=hint,
                 is_open=is_open or not prepared,
                 before=before and before.configuration,
-                again=before and _filled(form_of(before.configuration)),
+                again=before and form_of(before.configuration).filled,
                 suggested=self._suggested(form),
                 prepared={title: _with(each, self.own) for title, each in prepared.items()},
                 unasked=len(self.records.unasked),
@@ -389,10 +389,6 @@ def _is_old(configuration: Configuration, found: Resolution) -> bool:
     """Return whether versions of the day of a commit may differ much from those of today."""
     is_of_today = not configuration.as_of and found.environment.kind in _UNLOCKED
     return is_of_today and "" < found.date[:10] < str(date.today() - _OLD)
-
-
-def _filled(form: Form) -> dict[str, str]:
-    return {name: text for name, text in vars(form).items() if text}
 
 
 def _with(form: Form, path: str, **changes: str) -> str:

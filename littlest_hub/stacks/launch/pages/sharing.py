@@ -34,7 +34,7 @@ class Sharing(PersonPage):
             self.rendered(
                 "links.html",
                 form=form,
-                filled={name: text for name, text in vars(form).items() if text},
+                filled=form.filled,
                 may_publish=not is_guest(self.name) and not asked.private,
                 is_private=asked.private,
                 guest=form.url(self.address).replace(links.SERVICE, GUEST_PAGE, 1)
