@@ -218,8 +218,8 @@ class Decisions:
             try:
                 await self._page.spawn_single_user(user, server)
             except HTTPError as error:
-                said = getattr(error, "jupyterhub_message", None) or error.log_message or error
-                return Outcome(problem=f"{self._server_text} did not start: {said}")
+                reason = group.reason_of(error)
+                return Outcome(problem=f"{self._server_text} did not start: {reason}")
             self._log("starts the server of", user.name)
         return Outcome(f"{self._server_text} is starting, or runs.")
 

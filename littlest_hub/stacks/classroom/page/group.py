@@ -127,12 +127,16 @@ async def start_one(page: Any, user: Any) -> str:
         if spawner.pending and spawner._spawn_future:
             await asyncio.shield(spawner._spawn_future)
     except HTTPError as error:
-        said = getattr(error, "jupyterhub_message", None) or error.log_message or error
-        return str(said)
+        return reason_of(error)
     except Exception as error:
         page.log.exception("The server of %s did not start with its group", user.name)
         return f"{type(error).__name__}: {error}"
     return "" if spawner.ready else "it has ended again; see the hub's journal"
+
+
+def reason_of(error: HTTPError) -> str:
+    """Return why JupyterHub has not started a server, as it says it to people."""
+    return str(getattr(error, "jupyterhub_message", None) or error.log_message or error)
 
 
 # --- messages
