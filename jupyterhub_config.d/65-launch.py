@@ -41,6 +41,10 @@ COLLABORATORS = 10
 # Whether people may launch private repositories, with a name and a token of their own at the
 # repository's host. They are asked for at each launch, over https only, and are not kept.
 PRIVATE = True
+# Whether people may read a folder of theirs at a WebDAV server, such as a Nextcloud, in a server
+# here. They type their name and password there at each start, over https only. It needs rclone
+# and /dev/fuse; a server that is not in the public internet has to be in HOSTS and NETWORKS.
+WEBDAV = False
 # How many people without a login may be here at the same time. They get temporary servers, of the
 # launches in PREPARED alone, and leave nothing. 0: none.
 GUESTS = 0

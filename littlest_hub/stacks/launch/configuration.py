@@ -25,6 +25,7 @@ from littlest_hub.stacks.launch.links import Form, page_of
 from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.shares import people
 from littlest_hub.stacks.launch.volumes import Offered
+from littlest_hub.stacks.launch.webdav import folder
 
 MOST_BUILT = 50
 """The most packages that a person lets be built from their source."""
@@ -58,6 +59,7 @@ class Choices:
     """The most other people who may use a server."""
     may_be_temporary: bool = False
     may_be_private: bool = False
+    may_have_webdav: bool = False
     may_build: bool = True
     """Whether packages may be built from their source, which runs code."""
 
@@ -91,6 +93,18 @@ class Configuration:
     """Whether it runs on a copy of its own, of which nothing is left when it stops."""
     private: bool = False
     """Whether its owner has opened the repository with a name and a token; they are not in it."""
+    webdav: str = ""
+    """Address of the owner's WebDAV folder, which the server reads; "": it has none."""
+
+    @property
+    def opened(self) -> str:
+        """The address that its owner opens with a name and a password; "": there is none."""
+        return self.repository if self.private else self.webdav
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether the server has a directory with volumes."""
+        return bool(self.mounts or self.webdav)
 
     @property
     def canonical(self) -> str:
@@ -197,6 +211,7 @@ def of_form(
         "temporary": partial(_is_chosen, choices.may_be_temporary, "has no temporary servers"),
         "private": partial(_is_chosen, choices.may_be_private, "launches no private repositories"),
         "share": partial(people.checked, most=choices.collaborators),
+        "webdav": partial(_folder, policy=policy, is_possible=choices.may_have_webdav),
     }
     valid: dict[str, Any] = {}
     problems: dict[str, str] = {}
@@ -205,7 +220,7 @@ def of_form(
             valid[name] = check(getattr(form, name))
         except LittlestHubError as error:
             problems[name] = error.message
-    problems |= _contradictions(valid)
+    problems |= _contradictions(valid) | _contradictions_of_folder(valid)
     if problems:
         raise FormError(problems)
     return Configuration(
@@ -223,6 +238,7 @@ def of_form(
         share=valid["share"],
         temporary=valid["temporary"],
         private=valid["private"],
+        webdav=valid["webdav"],
     )
 
 
@@ -243,6 +259,7 @@ def form_of(configuration: Configuration) -> Form:
         share=configuration.share,
         temporary="yes" if configuration.temporary else "",
         private="yes" if configuration.private else "",
+        webdav=configuration.webdav,
     )
 
 
@@ -268,6 +285,27 @@ def _contradictions(valid: dict[str, Any]) -> dict[str, str]:
     ):
         problems["mount"] = "expected volumes without :rw: a temporary server changes nothing"
     return problems
+
+
+def _contradictions_of_folder(valid: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong with a folder, which is valid, because of other fields."""
+    problems: dict[str, str] = {}
+    if valid.get("webdav") and valid.get("private"):
+        problems["webdav"] = "expected nothing: a launch asks for one name and password"
+    elif valid.get("webdav") and valid.get("share"):
+        problems["webdav"] = "expected nothing: others use this server, and would read your folder"
+    return problems
+
+
+def _folder(text: str, policy: Policy, *, is_possible: bool) -> str:
+    """Return the address of a WebDAV folder that somebody has chosen; "" stays "".
+
+    Raises:
+        LittlestHubError: it is none, or there are none here.
+    """
+    if text.strip() and not is_possible:
+        raise LittlestHubError("this hub opens no folders of WebDAV servers; expected nothing")
+    return folder.checked(text, policy)
 
 
 def _is_chosen(is_possible: bool, refusal: str, text: str) -> bool:

@@ -49,6 +49,8 @@ class Values:
     disk_gb: float = 30
     private: bool = True
     """Whether people may launch repositories for which they have a name and a token."""
+    webdav: bool = False
+    """Whether servers may have a folder of a WebDAV server, with the person's own password."""
     guests: int = 0
     """The most people without a login who may be here; they get temporary servers of PREPARED."""
     collaborators: int = 10
@@ -84,6 +86,7 @@ class Values:
             collaborators=self.collaborators,
             guests=self.guests,
             is_private_possible=self.private,
+            webdav=self.webdav,
             volumes={name: Volume.of_values(each) for name, each in self.volumes.items()},
             group_volumes={**self.group_volumes},
             prepared={title: Form(**form) for title, form in self.prepared.items()},
@@ -154,6 +157,7 @@ class Values:
             self.collaborators,
             may_be_temporary=True,
             may_be_private=self.private,
+            may_have_webdav=self.webdav,
         )
         for title, form in self.prepared.items():
             if unknown := set(form) - set(_FORM):
@@ -182,6 +186,8 @@ class Values:
             return f"{title!r} is shared, so everybody has to be asked"
         if form.get("private"):
             return f"{title!r} is private, so everybody is asked for a token"
+        if form.get("webdav"):
+            return f"{title!r} has a folder, so everybody is asked for a password"
         return ""
 
 
@@ -224,7 +230,9 @@ _EXPECTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "channels": (_is_table, "addresses by name"),
     **dict.fromkeys(("memory_gb", "processors", "hours"), (_is_number, "a number, or 0")),
     "disk_gb": (lambda value: _is_number(value, 1), "a number from 1"),
-    "private": (lambda value: isinstance(value, bool), "True or False"),
+    **dict.fromkeys(
+        ("private", "webdav"), (lambda value: isinstance(value, bool), "True or False")
+    ),
     "guests": (lambda value: type(value) is int and 0 <= value <= 1000, "0 to 1000"),
     "collaborators": (lambda value: type(value) is int and 0 <= value <= 100, "0 to 100"),
     "builds_per_person": (lambda value: type(value) is int and value > 0, "1 or more"),

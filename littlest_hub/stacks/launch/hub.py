@@ -21,6 +21,7 @@ from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.server.spawner import with_launch
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
 from littlest_hub.stacks.launch.shares import pages as shared
+from littlest_hub.stacks.launch.webdav import api as webdav
 
 _NOTHING = Policy(banned=("*",))
 _ACCESS = f"access:services!service={STACK}"
@@ -65,6 +66,7 @@ def configure(c: Config, variables: Mapping[str, Any]) -> None:
     c.Pages.handlers.update({binder.PATH: f"{binder.__name__}:BinderLink"})
     c.Pages.handlers.update(shared.HANDLERS)
     c.Pages.handlers.update(group_volumes.HANDLERS)
+    c.Pages.handlers.update(webdav.HANDLERS)
     c.JupyterHub.template_vars.update(shared.template_vars())
     c.JupyterHub.template_paths.append(shared.TEMPLATES)
     c.Pages.home_parts.append("launch-shared.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -16,7 +17,8 @@ from littlest_hub.lifecycle.services import Services
 from littlest_hub.stacks.launch import STACK
 from littlest_hub.stacks.launch.builder.place import Place
 from littlest_hub.stacks.launch.builder.units import about_user, user_of
-from littlest_hub.system import service_accounts
+from littlest_hub.stacks.launch.webdav import order
+from littlest_hub.system import fuse, service_accounts
 from littlest_hub.system.systemctl import systemctl
 
 _NAMED = 5
@@ -24,7 +26,7 @@ _NAMED = 5
 
 
 def remove(layout: Layout) -> Iterator[str]:
-    """Remove the environments and the builder's user; yield what stays.
+    """Remove the environments and the builder's user, end WebDAV folders; yield what stays.
 
     While a server has its kernels from an environment, all of them stay: they share files.
 
@@ -41,6 +43,7 @@ def remove(layout: Layout) -> Iterator[str]:
         except LittlestHubError as error:
             yield f"{place} stays: {error.message}. Later: {later}"
         return
+    _end_folders(layout)
     later += f"; userdel {user}"
     if used := _in_use(layout):
         who = ", ".join(used[:_NAMED]) + (" …" if used[_NAMED:] else "")
@@ -59,6 +62,18 @@ def _remove(layout: Layout, place: Path, later: str) -> None:
     parent = layout.on_disk(layout.environments)
     if parent.is_dir() and not any(parent.iterdir()):
         parent.rmdir()
+
+
+def _end_folders(layout: Layout) -> None:
+    """End the WebDAV folders of servers that run: without its file, no unit ends with a server."""
+    if not Services(layout).can_start:
+        return
+    units = f"{order.name_of(layout)}@*.service"
+    systemctl("kill", "--signal=KILL", units, is_checked=False)
+    with contextlib.suppress(OSError):
+        for each in layout.on_disk(order.mounts_of(layout)).iterdir():
+            fuse.unmount(each)
+            each.rmdir()
 
 
 def _in_use(layout: Layout) -> list[str]:

@@ -51,6 +51,8 @@ class Form:
     """"yes": nothing is left of the server when it stops."""
     private: str = ""
     """"yes": the person has a name and a token for the repository, which are in no link."""
+    webdav: str = ""
+    """The address of a WebDAV folder of the person's; name and password are in no link."""
 
     @classmethod
     def of_query(cls, query: Mapping[str, Sequence[str]]) -> Form:

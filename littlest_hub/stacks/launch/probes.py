@@ -19,7 +19,7 @@ from littlest_hub.stacks.launch.group_volumes import store
 from littlest_hub.stacks.launch.group_volumes.helper import HALF, REMOVED
 from littlest_hub.stacks.launch.resolver.units import settings_of
 from littlest_hub.stacks.launch.volumes import refuse_replaceable
-from littlest_hub.system import landlock
+from littlest_hub.system import fuse, landlock, rclone
 from littlest_hub.system.ownership import loose_step
 from littlest_hub.system.rattler import PACKAGE
 
@@ -107,6 +107,26 @@ def group_volumes(snapshot: Snapshot) -> Iterator[Finding]:
             except LittlestHubError as error:
                 text = f"{place / name} is in no server: {error.message}"
                 yield Finding(PROBLEM, STACK, text, f"# repair it, or move it out of {place}")
+
+
+def webdav(snapshot: Snapshot) -> Iterator[Finding]:
+    """Check that folders of WebDAV servers can be mounted, if people may have them."""
+    try:
+        if snapshot.is_foreground or not fragment.read(snapshot.layout).webdav:
+            return
+    except LittlestHubError:
+        return  # `permissions` reports it
+    missing = False
+    if shutil.which(rclone.PROGRAM) is None:
+        missing = True
+        text = "rclone is not installed, so no server with a WebDAV folder starts"
+        yield Finding(PROBLEM, STACK, text, "apt install rclone")
+    if not fuse.DEVICE.exists():
+        missing = True
+        text = f"there is no {fuse.DEVICE}, so no server with a WebDAV folder starts"
+        yield Finding(PROBLEM, STACK, text, "modprobe fuse")
+    if not missing:
+        yield Finding(OK, STACK, f"rclone and {fuse.DEVICE} are there, for WebDAV folders")
 
 
 def packet_filter(snapshot: Snapshot) -> Iterator[Finding]:

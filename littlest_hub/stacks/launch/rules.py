@@ -10,6 +10,7 @@ from littlest_hub.check import plain_values
 from littlest_hub.check.report import Problem
 from littlest_hub.check.settings import Settings
 from littlest_hub.stacks.launch.fragment import FRAGMENT, Values
+from littlest_hub.system import rclone
 
 
 def values(settings: Settings) -> Iterator[Problem]:
@@ -34,3 +35,11 @@ def git(settings: Settings) -> Iterator[Problem]:
     if shutil.which("git") is None:
         text = "launching needs git on this machine; expected: apt install git"
         yield Problem(str(settings.layout.fragments / FRAGMENT), 0, text)
+
+
+def webdav(settings: Settings) -> Iterator[Problem]:
+    """Refuse to offer WebDAV folders on a machine without rclone, which serves them."""
+    found = yield from plain_values.right_values(settings, FRAGMENT, Values)
+    if found.webdav and shutil.which(rclone.PROGRAM) is None:
+        text = "found True, and this machine has no rclone; expected: apt install rclone"
+        yield plain_values.problem(settings, FRAGMENT, "WEBDAV", text)

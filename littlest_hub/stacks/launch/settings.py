@@ -55,6 +55,8 @@ class Settings:
     """False: servers are jobs, which have no home of their own."""
     is_private_possible: bool = True
     """Whether people may launch repositories for which they have a name and a token."""
+    webdav: bool = False
+    """Whether servers may have a WebDAV folder of the person's."""
     guests: int = 0
     """The most people without a login who may be here at the same time."""
     runs_code: bool = True
@@ -101,6 +103,7 @@ class Settings:
             self.collaborators,
             may_be_temporary=self.is_temporary_possible,
             may_be_private=self.is_private_possible,
+            may_have_webdav=self.webdav,
             may_build=self.runs_code,
         )
 

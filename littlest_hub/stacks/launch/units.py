@@ -14,6 +14,7 @@ from littlest_hub.stacks.launch.group_volumes import units as group_volumes
 from littlest_hub.stacks.launch.resolver import settings
 from littlest_hub.stacks.launch.resolver import units as resolver
 from littlest_hub.stacks.launch.service import units as service
+from littlest_hub.stacks.launch.webdav import units as webdav
 from littlest_hub.system.addresses import nameservers
 from littlest_hub.units.unit import SANDBOX, Directive, Unit, base_directory_conditions
 
@@ -32,6 +33,7 @@ def units(layout: Layout, stack: EnabledStack) -> Iterator[Unit]:
     yield from resolver.units(layout, stack, networks)
     yield from builder.units(layout, stack, networks, nameservers(), channels)
     yield from group_volumes.units(layout)
+    yield from webdav.units(layout, networks, nameservers())
     yield from _permissions(layout, layout.stack_unit(stack.name, "-permissions"))
 
 

@@ -40,6 +40,8 @@ class Reach:
     of these."""
     excepted: Collection[Network] = ()
     """Networks that are not public, and that the administrator permits."""
+    judged: Collection[Place] = ()
+    """Further places, which have to be public too, at whatever port."""
 
 
 class Proxy:
@@ -110,7 +112,8 @@ class Proxy:
         host, port = place
         if place in self._reach.trusted:
             return socket.create_connection(place, _CONNECT_TIMEOUT_S)
-        if port != 443 or (self._reach.hosts is not None and host not in self._reach.hosts):
+        is_of_hosts = self._reach.hosts is None or host in self._reach.hosts
+        if place not in self._reach.judged and not (port == 443 and is_of_hosts):
             self._remark(f"{host}:{port}")
             raise LittlestHubError(f"{host}:{port} is not among the hosts that were approved")
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

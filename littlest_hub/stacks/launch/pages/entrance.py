@@ -5,8 +5,8 @@ to the form with what is wrong. A link that starts a server at once is one about
 does not want to be asked again, and it names the server: any page of the web could otherwise start
 as many as it likes.
 
-A private repository needs a name and a token. They are asked for on a page of their own, are in
-the body of one request, and in no address.
+A private repository, or a folder, needs a name and a token. They are asked for on a page of their
+own, are in the body of one request, and in no address.
 """
 
 # tornado's decorators have no types.
@@ -108,7 +108,7 @@ class Entrance(PersonPage):
         if self.get_query_argument("edit", ""):
             self._show_form(form)
             return
-        if asked.private:
+        if asked.opened:
             self._ask_for_access(form, asked)
             return
         try:
@@ -129,7 +129,7 @@ class Entrance(PersonPage):
         except FormError:
             self.redirect(form.url(self.hub_base), status=303)
             return
-        if not asked.private:
+        if not asked.opened:
             self.redirect(form.url(self.hub_base), status=303)
             return
         try:
@@ -138,7 +138,7 @@ class Entrance(PersonPage):
         except LittlestHubError as error:
             self._ask_for_access(form, asked, error)
             return
-        access = self.access.keep(self.owner, asked.repository, credentials)
+        access = self.access.keep(self.owner, asked.opened, credentials)
         await self._confirm(form, asked.at(found.commit), found, access)
 
     def _typed(self) -> Credentials:
@@ -182,7 +182,7 @@ class Entrance(PersonPage):
             self.rendered(
                 "access.html",
                 filled=form.filled,
-                host=urlsplit(asked.repository).netloc,
+                host=urlsplit(asked.opened).netloc,
                 configuration=asked,
                 source=self._source(),
                 is_encrypted=self._is_encrypted,
@@ -217,7 +217,7 @@ class Entrance(PersonPage):
         is_seen = self.request.headers.get("Sec-Fetch-Dest", "document") == "document"
         return bool(
             configuration.name
-            and not configuration.private
+            and not configuration.opened
             and (
                 configuration.is_among(self.records.unasked)
                 or self.hub_settings.is_one_click(configuration, self.person.groups)
@@ -421,6 +421,11 @@ _LABELS = {
         "Packages built from source",
         "Names of packages without a wheel, whose code runs to build them. Empty: none",
     ),
+    "webdav": (
+        "Folder at a WebDAV server, such as a Nextcloud",
+        "Its https address. The server reads it in its directory volumes; the next page asks for"
+        " your name and password there. Empty: none",
+    ),
 }
 
 
@@ -430,7 +435,11 @@ def _fields(form: Form, settings: Settings, problems: dict[str, str]) -> list[di
     for name, (label, help_text) in _LABELS.items():
         most = getattr(settings.caps, name, None)
         value = getattr(form, name)
-        is_offered = {"share": settings.collaborators, "built": settings.runs_code}.get(name, True)
+        is_offered = {
+            "share": settings.collaborators,
+            "built": settings.runs_code,
+            "webdav": settings.webdav,
+        }.get(name, True)
         if not is_offered and not value:
             continue
         # A field that nobody may choose is shown only to say so.

@@ -63,9 +63,7 @@ class Launch(PersonPage):
         except LittlestHubError as error:
             raise HTTPError(400) from error
         access = self.get_body_argument("access", "")
-        if configuration.private and not self.access.of(
-            access, self.owner, configuration.repository
-        ):
+        if configuration.opened and not self.access.of(access, self.owner, configuration.opened):
             # It took too long: the name and the token are asked for again.
             self.redirect(back, status=303)
             return
@@ -94,6 +92,8 @@ class Launch(PersonPage):
             # A count would tell whoever has published its address that it was launched.
             return
         Gallery(self.place.records).count(configuration)
+        if configuration.opened:
+            return
         if configuration.name and ask == "never-commit":
             self.records.do_not_ask(configuration.id)
         is_branch = not repository.is_commit(configuration.ref)
@@ -201,7 +201,7 @@ class Launching(PersonPage):
             place.results,
             kept=partial(kept_orders, place.records),
         )
-        credentials = self.access.of(name, self.owner, configuration.repository)
+        credentials = self.access.of(name, self.owner, configuration.opened)
         commit = configuration.commit
         asked: Order | None
         try:
@@ -285,8 +285,21 @@ class Launching(PersonPage):
             await self._tell(f"Stopping {begun.server} …")
             await self.servers.stop(begun.server)
         await self._tell(f"Starting {begun.server} …")
+        await self._give_access(name, begun, approved.configuration)
         self.records.start(name)
         await self.servers.start(begun.server, approved.configuration.id)
+
+    async def _give_access(self, name: str, begun: Begun, configuration: Configuration) -> None:
+        """Give the hub the name and the password for the folder of a server, if it has one."""
+        if not configuration.webdav:
+            return
+        credentials = self.access.of(name, self.owner, configuration.webdav)
+        if credentials is None:
+            raise ForgottenError(
+                "the name and password for the folder are not known any more",
+                "They are kept for one launch only; launch it again, and type them again",
+            )
+        await self.servers.keep_access(begun.server, configuration.id, credentials)
 
     @contextlib.asynccontextmanager
     async def _one_at_a_time(self, name: str) -> AsyncIterator[None]:

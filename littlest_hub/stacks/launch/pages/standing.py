@@ -29,6 +29,7 @@ _FIELDS = {
     "share": "people who may use it",
     "temporary": "temporary",
     "private": "private repository",
+    "webdav": "WebDAV folder",
 }
 
 
@@ -83,7 +84,7 @@ def launched_before(asked: Configuration, person: Person, records: Records) -> A
         records: of the person.
     """
     server = person.servers.get(asked.name) if asked.name else None
-    if server is None or server.is_active or asked.private:
+    if server is None or server.is_active or asked.opened:
         return None
     try:
         last = records.approved(server.configuration)

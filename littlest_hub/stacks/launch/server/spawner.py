@@ -46,6 +46,7 @@ from littlest_hub.stacks.launch.resolver.units import sources_of
 from littlest_hub.stacks.launch.server import apart, prologue, unit_limits
 from littlest_hub.stacks.launch.settings import NOT_FOR_GUESTS, OPTION, Settings
 from littlest_hub.stacks.launch.shares import grants
+from littlest_hub.stacks.launch.webdav.spawner import WithFolder
 from littlest_hub.units.server import RUNTIME, Account, with_values
 
 _SHOWN_SOURCE = RUNTIME / STACK
@@ -116,7 +117,7 @@ class WithLaunch(WithEnvironmentName):
                     "version": found.source.name,
                     "source": str(self._seen_source(found)),
                     "kernels": str(kernels),
-                    "volumes": str(volumes.SHOWN) if found.configuration.mounts else "",
+                    "volumes": str(volumes.SHOWN) if found.configuration.has_volumes else "",
                 }
             )
             # Not with the trait: it would replace what is in braces.
@@ -271,7 +272,7 @@ class WithLaunch(WithEnvironmentName):
             )
 
 
-class UnitWithLaunch(WithLaunch):
+class UnitWithLaunch(WithFolder, WithLaunch):
     """A launch in a unit, which sees one environment and the files of one repository."""
 
     disable_user_sudo: bool | None
@@ -328,7 +329,7 @@ class UnitWithLaunch(WithLaunch):
         if self._is_apart:
             # Users of an administrator's shared server must not become root there.
             self.disable_user_sudo = True
-        launch: Launch = super()._prepare(account)  # type: ignore[misc]
+        launch: Launch = super()._prepare(account)
         found = self.launched()
         mounts = found.configuration.mounts if found else ""
         shown = volumes.properties(mounts, self._volumes_among(mounts))
@@ -476,6 +477,7 @@ def settings_of_children(settings: Settings) -> Settings:
         caps=Caps(),
         volumes={},
         group_volumes={},
+        webdav=False,
         collaborators=0,
         is_temporary_possible=False,
         guests=0,
@@ -490,6 +492,7 @@ def _settings_of_jobs(settings: Settings) -> Settings:
         settings,
         volumes={},
         group_volumes={},
+        webdav=False,
         collaborators=0,
         is_temporary_possible=False,
         is_private_possible=False,

@@ -18,6 +18,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.stacks.launch.records import checked_id
+from littlest_hub.stacks.launch.resolver.connection import Credentials
 from littlest_hub.stacks.launch.settings import OPTION
 
 _TIMEOUT_S = 30
@@ -197,6 +198,25 @@ class Servers:
         """
         path = f"/launch-shares/{self._name}/{quote(name, safe='')}"
         await self._request("POST", path, {}, self._api)
+
+    async def keep_access(self, name: str, configuration: str, access: Credentials) -> None:
+        """Let the hub keep a name and a password for the next start of a server.
+
+        Args:
+            name: the server.
+            configuration: the id with which it is going to be started.
+            access: what its owner has typed for their folder.
+
+        Raises:
+            LittlestHubError: the hub refuses.
+        """
+        path = f"/launch-webdav/{self._name}/{quote(name, safe='')}"
+        body = {
+            "configuration": checked_id(configuration),
+            "user": access.user,
+            "password": access.password,
+        }
+        await self._request("POST", path, body, self._api)
 
     async def group_volumes(self) -> GroupVolumes:
         """Return the volumes of groups that the person sees.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socketserver
 import sys
@@ -25,13 +26,15 @@ from littlest_hub.stacks.launch.repository import Policy
 from littlest_hub.stacks.launch.settings import OPTION, SCOPES, Settings
 from littlest_hub.stacks.launch.shares import grants, pages
 from littlest_hub.stacks.launch.volumes import Volume
+from littlest_hub.stacks.launch.webdav import api as webdav
+from littlest_hub.stacks.launch.webdav.kept import KEPT
 from tests.unit.hub.small_hub import DIRECTORY, LAYOUT, RecordingSpawner, c
 
 
 class SlowSpawner(RecordingSpawner):
     """Starts a server once there is no file `USER is slow`."""
 
-    launch_settings = Settings(group_volumes={"makers": 2})
+    launch_settings = Settings(group_volumes={"makers": 2}, webdav=True)
 
     def apply_shares(self) -> None:
         """Do what the stack's spawner does, with the records of this service."""
@@ -44,6 +47,9 @@ class SlowSpawner(RecordingSpawner):
         while (DIRECTORY / f"{self.user.name} is slow").exists():
             await asyncio.sleep(0.05)
         (DIRECTORY / f"{self.user.name}:{self.name} token").write_text(self.api_token)
+        if folder := KEPT.of(self.user.name, self.name, (self.user_options or {}).get(OPTION, "")):
+            digest = hashlib.sha256(folder.password.encode()).hexdigest()
+            (DIRECTORY / f"{self.user.name}:{self.name} folder").write_text(digest)
         return await super().start()
 
 
@@ -57,6 +63,7 @@ SETTINGS = Settings(
     },
     prepared={"Statistics, week 1": Form("gh/org/week1/main", path="a.ipynb", name="week1")},
     group_volumes=SlowSpawner.launch_settings.group_volumes,
+    webdav=SlowSpawner.launch_settings.webdav,
     one_click={"physics": ("Statistics, week 1",)},
     documentation={"How to launch": "https://docs.example.org/launch"},
     credits={"The Institute": "https://example.org/institute", "The Foundation": ""},
@@ -85,6 +92,7 @@ c.RequestPolicy.user_options[OPTION] = checked_id
 c.Pages.handlers.update({PATH: "littlest_hub.stacks.launch.pages.binder:BinderLink"})
 c.Pages.handlers.update(pages.HANDLERS)
 c.Pages.handlers.update(api.HANDLERS)
+c.Pages.handlers.update(webdav.HANDLERS)
 c.JupyterHub.template_vars = pages.template_vars()
 c.JupyterHub.template_paths = [pages.TEMPLATES]
 c.Pages.home_parts = ["launch-shared.html"]

@@ -43,6 +43,7 @@ OTHER: dict[str, Any] = {
     "share": "bob carol",
     "temporary": True,
     "private": True,
+    "webdav": "https://cloud.example.org/data",
 }
 
 
@@ -185,6 +186,7 @@ def test_the_canonical_form_has_the_names_of_the_fields() -> None:
         "share",
         "private",
         "temporary",
+        "webdav",
     }
 
 
