@@ -10,11 +10,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from littlest_hub.errors import LittlestHubError
 from littlest_hub.service.web import Handler
 
+_COMMON = Path(__file__).parent / "templates"
+
 
 def templates_in(directory: Path) -> Environment:
-    """Return the templates of a directory; values are escaped, and none may be missing."""
+    """Return the templates of a directory, which may extend `service.html`.
+
+    Values are escaped, and none may be missing.
+    """
     return Environment(
-        loader=FileSystemLoader(directory),
+        loader=FileSystemLoader([directory, _COMMON]),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
