@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import httpx
 
@@ -37,6 +38,7 @@ from tests.slurm import HEAD, NETWORK, Cluster
 
 STOCK = "batchspawner"
 TITLES = {
+    "alone_s": "a server that starts alone: until it is ready, s",
     "failed": "servers that did not start",
     "started_s": "from the first request to the last server, s",
     "start_calls": "requests to slurmctld meanwhile, for each server",
@@ -50,12 +52,14 @@ TITLES = {
     "known_s": "restart: until it has all servers again, s",
     "lost": "servers that it does not have again",
     "stopped_s": "until all are stopped, s",
+    "stop_calls": "requests to slurmctld meanwhile, for each server",
 }
 IDLE_S = 60
 """For how long servers run without anybody; batchspawner asks each 30 s, our stack 10 s."""
 AT_ONCE = 20
 """Requests that are under way at the same time."""
 PATIENCE_S = 1800
+_TIMES_ALONE = 5
 _PAGES = 200
 _PAGE = 200
 """The most users that JupyterHub lists at once."""
@@ -205,11 +209,13 @@ def requests_in(printed: str) -> int:
 def turn(side: Side, person: Person) -> dict[str, float]:
     """Start, keep, and stop all servers at one hub, and return the figures."""
     head, count = side.head, len(side.people)
+    alone_s = median(asyncio.run(_alone_s(side)) for _ in range(_TIMES_ALONE))
     before, cpu_before, begun = calls(head), cpu_s(head, side.unit), time.monotonic()
     asyncio.run(side.for_each(start))
     eventually(lambda: _are_settled(side), PATIENCE_S, "servers to have started", interval_s=0.5)
     ready = side.servers("ready")
     figures = {
+        "alone_s": alone_s,
         "failed": count - ready,
         "started_s": time.monotonic() - begun,
         "start_calls": (calls(head) - before) / count,
@@ -231,10 +237,29 @@ def turn(side: Side, person: Person) -> dict[str, float]:
         "page_p99_ms": percentile([*_page_seconds(person)], 99) * 1e3,
     }
     figures |= _restarted(side, ready)
-    begun = time.monotonic()
+    before, begun = calls(head), time.monotonic()
     asyncio.run(side.for_each(stop))
+    # Not by squeue, which would be among the requests.
+    eventually(lambda: not side.servers("active"), PATIENCE_S, "servers to end", interval_s=0.5)
+    figures |= {
+        "stopped_s": time.monotonic() - begun,
+        "stop_calls": (calls(head) - before) / count,
+    }
     eventually(lambda: not _jobs(head), PATIENCE_S, "no job to be left", interval_s=0.5)
-    return figures | {"stopped_s": time.monotonic() - begun}
+    return figures
+
+
+async def _alone_s(side: Side) -> float:
+    """Start and stop one server while there is no other, and return how long the start took."""
+    alone = replace(side, people=side.people[:1])
+    begun = time.monotonic()
+    await alone.for_each(start)
+    eventually(lambda: side.servers("ready"), 120, "a server to have started", interval_s=0.1)
+    taken_s = time.monotonic() - begun
+    await alone.for_each(stop)
+    eventually(lambda: not _jobs(side.head), 120, "its job to end", interval_s=0.5)
+    eventually(lambda: not side.servers("active"), 120, "its server to end", interval_s=0.5)
+    return taken_s
 
 
 def _are_settled(side: Side) -> bool:

@@ -30,7 +30,7 @@ from littlest_hub.hub.spawn_queue import SpawnerWithQueue
 from littlest_hub.stacks.slurm import client, commands
 from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.jobs import Job, Phase
-from littlest_hub.stacks.slurm.queue import WAITING_INTERVAL_S, JobQueue
+from littlest_hub.stacks.slurm.queue import INTERVAL_S, WAITING_INTERVAL_S, JobQueue
 from littlest_hub.stacks.slurm.settings import SlurmSettings
 from littlest_hub.stacks.slurm.submission import NODE_PROGRAM, log_file, script
 
@@ -141,7 +141,8 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
             await asyncio.wait([self.reported], timeout=WAITING_INTERVAL_S)
             if not self.reported.done():
                 await self._look_at_running()
-        job = await self._look_at_running()
+        # The report itself says that it runs.
+        job = await self._look_at_running(INTERVAL_S)
         self.reported = None
         return self._address_of(job), self.port
 
@@ -234,7 +235,7 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         if not earlier:
             return False
         number = str(earlier["job"])
-        job = await self._seen(number)
+        job = await _seen(self.log, number, WAITING_INTERVAL_S)
         if job is None or job.phase is Phase.ENDED:
             QUEUE.forget(number)
             return False
@@ -245,15 +246,6 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         else:
             self._save_begun()
         return True
-
-    async def _seen(self, number: str) -> Job | None:
-        """Return a job, and wait for Slurm's answer without a limit: the start depends on it."""
-        while True:
-            try:
-                return await QUEUE.look(number, WAITING_INTERVAL_S)
-            except SlurmError as error:
-                self.log.warning("Job %s: %s", number, error)
-                await asyncio.sleep(WAITING_INTERVAL_S)
 
     async def _submit(self) -> None:
         await self.look_at_cluster()
@@ -303,20 +295,27 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
         return log_file(Path(self._account().pw_dir), self.name)
 
     async def _wait_until_running(self) -> None:
+        """Wait until the job runs: look when it reports, and from time to time before."""
+        assert self.reported
         while True:
-            self.shown = job = await self._seen(self.job)
+            had_reported = self.reported.done()
+            if not had_reported:
+                await asyncio.wait([self.reported], timeout=WAITING_INTERVAL_S)
+            ages = (INTERVAL_S, 0) if self.reported.done() else (WAITING_INTERVAL_S,)
+            self.shown = job = await _seen(self.log, self.job, *ages)
             self._refuse_ended(job)
             if job and job.phase is Phase.RUNNING and job.node:
                 return
-            await asyncio.sleep(WAITING_INTERVAL_S)
+            if had_reported:
+                await asyncio.sleep(WAITING_INTERVAL_S)
 
-    async def _look_at_running(self) -> Job:
+    async def _look_at_running(self, age_s: float = WAITING_INTERVAL_S) -> Job:
         """Return the job, which has to run.
 
         Raises:
             NotStartedError: the job does not run any more.
         """
-        self.shown = job = await self._seen(self.job)
+        self.shown = job = await _seen(self.log, self.job, age_s)
         self._refuse_ended(job)
         assert job
         if job.phase is Phase.WAITING:
@@ -341,6 +340,18 @@ class SlurmSpawner(SpawnerWithQueue, SlurmSettings, Spawner):  # type: ignore[mi
                 self.log.warning("Job %s is not canceled: %s", self.job, error)
                 return False
         return True
+
+
+async def _seen(
+    log: Any, number: str, age_s: float = INTERVAL_S, waiting_age_s: float | None = None
+) -> Job | None:
+    """Return a job, and wait for Slurm's answer without a limit: a start depends on it."""
+    while True:
+        try:
+            return await QUEUE.look(number, age_s, waiting_age_s)
+        except SlurmError as error:
+            log.warning("Job %s: %s", number, error)
+            await asyncio.sleep(WAITING_INTERVAL_S)
 
 
 async def _tell(log: Any, name: str, number: str, job: Job | None) -> None:

@@ -10,7 +10,13 @@ import pytest
 
 from littlest_hub.stacks.slurm.commands import SlurmError
 from littlest_hub.stacks.slurm.jobs import Phase
-from littlest_hub.stacks.slurm.queue import INTERVAL_S, MAX_PAUSE_S, SPACING_S, JobQueue
+from littlest_hub.stacks.slurm.queue import (
+    INTERVAL_S,
+    MAX_PAUSE_S,
+    SPACING_S,
+    WAITING_INTERVAL_S,
+    JobQueue,
+)
 
 
 class Slurm:
@@ -99,7 +105,9 @@ def test_a_job_that_was_submitted_while_a_query_is_under_way_is_in_the_next_answ
     in_a_loop(scenario())
 
 
-def test_a_class_that_starts_its_servers_at_once_causes_a_query_a_second(slurm: Slurm) -> None:
+def test_a_class_that_starts_its_servers_at_once_causes_a_query_each_3_seconds(
+    slurm: Slurm,
+) -> None:
     async def scenario() -> None:
         looking = []
         for number in map(str, range(200)):
@@ -108,7 +116,33 @@ def test_a_class_that_starts_its_servers_at_once_causes_a_query_a_second(slurm: 
             await asyncio.sleep(0)
             slurm.now_s += 0.05  # a submission
         assert all(await asyncio.gather(*looking))
-        assert len(slurm.queries) <= 1 + slurm.now_s / SPACING_S
+        assert len(slurm.queries) <= 2 + slurm.now_s / WAITING_INTERVAL_S
+        slurm.queries.clear()
+        begun_s = slurm.now_s
+        for _ in range(3):
+            await slurm.queue.look("7", age_s=0)
+            slurm.now_s += 0.1
+        assert slurm.now_s - begun_s < WAITING_INTERVAL_S + 3 * SPACING_S, "the crowd is over"
+
+    in_a_loop(scenario())
+
+
+def test_a_job_that_has_reported_is_looked_at_only_if_the_last_answer_has_it_waiting(
+    slurm: Slurm,
+) -> None:
+    async def scenario() -> None:
+        slurm.jobs = {"1": "PENDING", "2": "RUNNING"}
+        for number in slurm.jobs:
+            slurm.queue.watch(number)
+        await slurm.queue.look("1")
+        slurm.now_s += INTERVAL_S - 1
+        slurm.jobs["1"] = "RUNNING"
+        assert await slurm.queue.look("2", INTERVAL_S, 0)
+        assert len(slurm.queries) == 1
+        job = await slurm.queue.look("1", INTERVAL_S, 0)
+        assert job
+        assert job.phase is Phase.RUNNING
+        assert len(slurm.queries) == 2
 
     in_a_loop(scenario())
 

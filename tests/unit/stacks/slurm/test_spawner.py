@@ -215,6 +215,40 @@ def test_a_job_waits_runs_and_reports_its_port(cluster: Cluster) -> None:
     in_a_loop(scenario())
 
 
+def test_a_server_that_reports_is_ready_without_waiting_for_the_next_look(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(spawner, "WAITING_INTERVAL_S", 3600)
+        asked = cluster.directory / "asked"
+        made = make()
+        waiting = await until_submitted(made)
+        cluster.set("31", "RUNNING")
+        await asyncio.sleep(0.05)
+        assert not asked.exists(), "nobody gains from a look before the job can run"
+        made.report(4321)
+        await waiting
+        asked.unlink()
+        assert await made.start() == ("c1", 4321)
+        assert not asked.exists(), "the answer after the report has its node"
+
+    in_a_loop(scenario())
+
+
+def test_a_report_from_elsewhere_does_not_start_a_server_whose_job_waits(cluster: Cluster) -> None:
+    async def scenario() -> None:
+        made = make()
+        waiting = await until_submitted(made)
+        made.report(4321)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        cluster.set("31", "RUNNING")
+        await waiting
+        assert await made.start() == ("c1", 4321)
+
+    in_a_loop(scenario())
+
+
 async def _first(events: Any) -> Any:
     async for event in events:
         if "submitted" not in event["message"]:
