@@ -58,10 +58,10 @@ _ENDS_BY_REASON = {
 }
 # squeue(1), "JOB REASON CODES": those that tell people who wait something.
 _REASONS = {
-    "AssocGrpCpuLimit": "your group uses all processors that it may",
-    "AssocMaxJobsLimit": "you have as many jobs as you may",
     "BeginTime": "it starts later",
     "Dependency": "another job has to end first",
+    "InvalidAccount": "its account does not exist any more",
+    "InvalidQOS": "its quality of service (QOS) does not exist any more",
     "JobHeldAdmin": "an administrator holds it",
     "JobHeldUser": "it is held",
     "NodeDown": "a node that it needs is down",
@@ -71,11 +71,18 @@ _REASONS = {
     "PartitionNodeLimit": "the partition does not have what it asks for",
     "PartitionTimeLimit": "it asks for more time than the partition allows",
     "Priority": "others are before it",
-    "QOSMaxJobsPerUserLimit": "you have as many jobs as you may",
     "ReqNodeNotAvail": "a node that it needs is reserved or down",
     "Reservation": "its reservation has not begun",
     "Resources": "all machines are in use",
 }
+# Limits of accounts and of qualities of service; the first that matches counts.
+_LIMITS = (
+    (r"AssocGrp\w+|\w*Max\w*PerAccount(Limit)?", "your group uses as much as it may"),
+    (r"(Assoc|QOS)?Max(Jobs|Submit)\w*", "you have as many jobs as you may"),
+    (r"\w*Max\w*Per(Job|Node)(Limit)?", "it asks for more than you may have"),
+    (r"\w*Max\w*PerUser(Limit)?", "you use as much as you may"),
+    (r"QOSGrp\w+", "all jobs of its quality of service (QOS) use as much as they may"),
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,9 @@ class Job:
     def why_waiting(self) -> str:
         """Return a sentence for the person who waits."""
         word = self.reason.partition(",")[0].strip(" ()_")
-        why = _REASONS.get(word, word if word.isprintable() and word != "None" else "")
+        why = _limit(word) or _REASONS.get(word, "")
+        if not why and word.isprintable() and word != "None":
+            why = word
         parts = [f"Job {self.number} waits in the queue"]
         if why:
             parts.append(f": {why}")
@@ -137,6 +146,11 @@ class Job:
             other = "it was cancelled, or the server ended by itself"
             return _ENDS_BY_REASON.get(self.reason, other)
         return _ENDS.get(self.state, f"Slurm calls its state {self.state}")
+
+
+def _limit(word: str) -> str:
+    """Return what a reason says about a limit; "": it is another one."""
+    return next((why for limit, why in _LIMITS if re.fullmatch(limit, word)), "")
 
 
 def parse_squeue(text: str) -> dict[str, Job]:

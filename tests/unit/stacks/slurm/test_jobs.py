@@ -57,6 +57,27 @@ def test_people_who_wait_read_why_and_until_when() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("AssocMaxJobsLimit", "you have as many jobs as you may"),
+        ("QOSMaxJobsPerUserLimit", "you have as many jobs as you may"),
+        ("QOSMaxCpuPerUserLimit", "you use as much as you may"),
+        ("QOSMaxMemoryPerUser", "you use as much as you may"),
+        ("AssocMaxWallDurationPerJobLimit", "it asks for more than you may have"),
+        ("QOSMaxCpuPerNode", "it asks for more than you may have"),
+        ("AssocGrpJobsLimit", "your group uses as much as it may"),
+        ("AssocGrpCPUMinutesLimit", "your group uses as much as it may"),
+        ("MaxJobsPerAccount", "your group uses as much as it may"),
+        ("MaxCpuPerAccount", "your group uses as much as it may"),
+        ("QOSGrpCpuLimit", "all jobs of its quality of service (QOS) use as much as they may"),
+        ("InvalidQOS", "its quality of service (QOS) does not exist any more"),
+    ],
+)
+def test_limits_of_accounts_and_qualities_of_service_are_explained(reason: str, why: str) -> None:
+    assert Job("1", "PENDING", reason=reason).why_waiting() == f"Job 1 waits in the queue: {why}"
+
+
+@pytest.mark.parametrize(
     ("state", "reason", "why"),
     [
         ("COMPLETING", "TimeLimit", "its time limit was reached"),
