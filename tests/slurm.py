@@ -57,16 +57,23 @@ class Cluster:
         directory: an empty directory of the host for what the machines share.
         nodes: names of the nodes.
         processors: number that each of them claims to have.
+        packages: more packages of all machines, which have one image and one key of munge.
     """
 
     def __init__(
-        self, directory: Path, nodes: Sequence[str] = ("c1", "c2"), *, processors: int = 2
+        self,
+        directory: Path,
+        nodes: Sequence[str] = ("c1", "c2"),
+        *,
+        processors: int = 2,
+        packages: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.exchange = directory / "exchange"
         """The exchange of courses, as the host sees it."""
         self.names = tuple(nodes)
         self._processors = processors
+        self._packages = (*PACKAGES, *WIREGUARD, *packages)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Cluster":
@@ -83,7 +90,7 @@ class Cluster:
                 stack.callback(shutil.rmtree, directory, ignore_errors=True)
             self.machines = {
                 name: stack.enter_context(
-                    Machine("bookworm", packages=(*PACKAGES, *WIREGUARD), shared=shared)
+                    Machine("bookworm", packages=self._packages, shared=shared)
                 )
                 for name in (HEAD, *self.names)
             }

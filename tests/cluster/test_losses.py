@@ -1,6 +1,7 @@
 """Servers when something around them fails (`make test-cluster`)."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,10 +93,10 @@ def test_uninstalling_cancels_the_jobs_and_a_new_installation_goes_on(
         assert person.run_cell(WHERE).split()[1] != job
 
 
-def refusal(person: Person) -> str:
+def refusal(person: Person, chosen: Mapping[str, str] = ALL_OF_A_NODE) -> str:
     """Ask for a server that cannot start; return what the page says, the form's or the next."""
     try:
-        person.submit_form(ALL_OF_A_NODE)
+        person.submit_form({**chosen})
     except RefusedError as refused:
         return str(refused)
     heard: list[dict[str, Any]] = []

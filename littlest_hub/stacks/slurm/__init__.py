@@ -38,6 +38,7 @@ MANIFEST = Manifest(
         "tests/unit/stacks/slurm/test_examining.py",
         "tests/unit/stacks/slurm/test_leftovers.py",
         "tests/cluster/test_a_job.py",
+        "tests/cluster/test_accounting.py",
         "tests/cluster/test_time_limit.py",
         "tests/cluster/test_least_privilege.py",
         "tests/cluster/test_nodes.py",
