@@ -21,6 +21,7 @@ MANIFEST = Manifest(
     check=(
         "littlest_hub.stacks.slurm.rules:nothing_to_report_to",
         "littlest_hub.stacks.slurm.rules:servers_of_another_release",
+        "littlest_hub.stacks.slurm.rules:choices_without_partitions",
     ),
     doctor=("littlest_hub.stacks.slurm.probes:cluster",),
     elsewhere="littlest_hub.stacks.slurm.leftovers:elsewhere",

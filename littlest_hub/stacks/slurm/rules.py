@@ -39,6 +39,20 @@ def servers_of_another_release(settings: Settings) -> Iterator[Problem]:
         )
 
 
+def choices_without_partitions(settings: Settings) -> Iterator[Problem]:
+    """Warn of names that nobody can choose, because there is no form."""
+    partitions = settings.get("Spawner", "partitions")
+    if not _spawner(settings) or partitions.value:
+        return
+    for name in ("accounts", "reservations", "qos"):
+        setting = settings.get("Spawner", name)
+        if setting.value:
+            yield from setting.warning(
+                "nobody can choose them, because without `partitions` there is no form; expected"
+                " partitions, or an option such as --account=NAME in `sbatch_options`"
+            )
+
+
 def _spawner(settings: Settings) -> EffectiveSetting | None:
     """Return the setting that chooses our spawner; None: another one is chosen."""
     is_ours = issubclass(settings.chosen["Spawner"], SlurmSpawner)

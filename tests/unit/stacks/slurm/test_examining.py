@@ -96,7 +96,10 @@ def test_the_fragment_is_right_as_it_is(layout: Layout, more: str) -> None:
         ("c.SlurmSpawner.req_partition = 'main'", "req_partition"),
         ('c.SlurmSpawner.sbatch_options = ["-q interactive"]', "found '-q interactive'"),
         ("c.SlurmSpawner.warn_minutes = 0", "warn_minutes"),
-        ('c.SlurmSpawner.qos = ["high low"]', "'high low' cannot be a name in Slurm"),
+        (
+            'c.SlurmSpawner.qos = ["high low"]; c.SlurmSpawner.partitions = {"main": {}}',
+            "'high low' cannot be a name in Slurm",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_with_its_line(layout: Layout, more: str, text: str) -> None:
@@ -120,6 +123,23 @@ def test_servers_of_another_release_than_the_hub_are_reported_and_not_refused(
     said = found(layout, f"c.SlurmSpawner.python = {python!r}\n")
     warning = "60-more.py:1: warning: SlurmSpawner.python: servers are of release 2020.1.0"
     assert [warning in each for each in said] == [True] * is_old
+
+
+@pytest.mark.parametrize(
+    ("more", "is_said"),
+    [
+        ("", True),
+        ('c.SlurmSpawner.partitions = {"main": {}}\n', False),
+        ('c.JupyterHub.spawner_class = "simple"\n', False),
+    ],
+    ids=["no form", "a form", "another spawner"],
+)
+def test_accounts_that_nobody_can_choose_are_reported(
+    layout: Layout, more: str, is_said: bool
+) -> None:
+    said = found(layout, f'c.SlurmSpawner.accounts = ["physics"]\n{more}')
+    text = "SlurmSpawner.accounts: nobody can choose them"
+    assert any(text in each for each in said) == is_said
 
 
 def test_a_setting_of_the_stack_names_it_if_it_is_not_enabled() -> None:
