@@ -77,7 +77,7 @@ def link(directory: Path, exchange: Path, courses: Sequence[str]) -> None:
 
 
 def _settings(kind: str, environment: Mapping[str, str]) -> str:
-    # Where this release is on this machine: perhaps elsewhere than on the hub's.
+    # The path of the release on this machine, not that on the hub's machine.
     own = place.STUDENT_SETTINGS.with_name(kind)
     return os.pathsep.join([str(own), *filter(None, (environment.get(_SETTINGS),))])
 

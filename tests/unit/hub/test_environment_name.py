@@ -9,7 +9,7 @@ from littlest_hub.hub.environment_name import LONGEST, WithEnvironmentName, name
 
 
 class Base:
-    """What JupyterHub's spawner does with its state: nothing."""
+    """A spawner whose state is empty, as that of JupyterHub's base class."""
 
     def get_state(self) -> dict[str, Any]:
         return {}

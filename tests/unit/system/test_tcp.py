@@ -19,6 +19,7 @@ from littlest_hub.system.tcp import (
     parse,
     processes_of,
 )
+from tests.network import free_port
 
 pytestmark = pytest.mark.unit
 
@@ -127,11 +128,13 @@ def test_a_listener_counts_only_at_the_addresses_that_it_gets_connections_of(
 
 @pytest.mark.row(27)
 def test_of_two_listeners_the_one_that_gets_the_connections_counts() -> None:
+    # The kernel's choice for one address may be in use at the other.
+    port = free_port()
     with (
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
-        socket.create_server(("127.0.0.1", other.getsockname()[1])) as held,
+        socket.create_server(("::1", port), family=socket.AF_INET6),
+        socket.create_server(("127.0.0.1", port)) as held,
     ):
-        found = listener_at("127.0.0.1", held.getsockname()[1])
+        found = listener_at("127.0.0.1", port)
         assert found
         assert found.inode == os.fstat(held.fileno()).st_ino
 

@@ -21,7 +21,7 @@ class _Held:
 
 
 class Kept:
-    """What people have typed, by person and server."""
+    """Credentials, by person and server."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[str, str], _Held] = {}

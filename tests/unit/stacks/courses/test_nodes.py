@@ -28,6 +28,7 @@ from littlest_hub.stacks.courses.course import ARCHIVED, READY, Course, Student
 from littlest_hub.stacks.courses.hub import with_courses
 from littlest_hub.stacks.courses.units import reconciliation
 from littlest_hub.system import acl
+from tests.capabilities import missing
 from tests.unit import unit_files
 
 REPOSITORY = Path(__file__).parents[4]
@@ -63,7 +64,7 @@ def directory(tmp_path: Path) -> Path:
     try:
         acl.admit(directory, set())
     except OSError as error:
-        pytest.skip(f"no access control lists here: {error}")
+        missing(f"no access control lists here: {error}")
     return directory
 
 

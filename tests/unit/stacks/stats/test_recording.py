@@ -205,7 +205,7 @@ def test_environments_have_figures_of_their_own(recorder: Recorder, figures: Fig
         figures.environments("hour", NOON, NOON + 60), key=lambda each: each.servers
     )
     assert (own.server_s, of_repository.server_s) == (60, 180)
-    # Who was it? Nobody can tell.
+    # No figure tells whose server it was.
     assert "org/repo" not in str(figures.stored_about("ada"))
 
 
